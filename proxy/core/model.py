@@ -4,9 +4,8 @@ Must not hold behaviour beyond naming. Neighbours: `routing` and `fallback` retu
 them, `telemetry` writes them as labels. The strings are part of the contract (metric labels, headers, logs).
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Role(StrEnum):
@@ -75,9 +74,11 @@ class FallbackResult(StrEnum):
     SUPPRESSED = "suppressed"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Which source is asked first, why, and the user's bucket (None without a user id)."""
+class Decision(NamedTuple):
+    """Which source is asked first, why, and the user's bucket (None without a user id).
+
+    A tuple, because one is made for every request: half the cost of a frozen dataclass.
+    """
 
     role: Role
     reason: Reason

@@ -1,0 +1,67 @@
+"""The `cutover` command: finds the subcommand, reports what goes wrong in one clear message.
+
+Exit status 0 success, 1 not true or failed, 2 bad usage or configuration. Each subcommand is a module of its own
+with NAME, HELP, EXAMPLE, `add_arguments` and `execute`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from proxy import __version__
+from proxy.cli import check, demo, explain, run, schema
+from proxy.settings.errors import ConfigError
+
+
+class Command(Protocol):
+    """What a subcommand's module offers."""
+
+    NAME: str
+    HELP: str
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+
+    def execute(self, args: argparse.Namespace) -> int:
+        """Do it; return the exit status. May raise ConfigError."""
+
+
+COMMANDS: tuple[Command, ...] = (run, check, schema, explain, demo)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="cutover",
+        description="Moves live traffic from a legacy source to a target source, one hash bucket of users at a time.",
+    )
+    parser.add_argument("--version", action="version", version=f"cutover {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=f"example: {command.EXAMPLE}",
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(execute=command.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        status: int = args.execute(args)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return status

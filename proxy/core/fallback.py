@@ -1,0 +1,94 @@
+"""fall back or commit: what an attempt's fate means for its request. Nothing else may decide to ask twice.
+
+Pure: facts in, a value out (contract section 4). Neighbours: `net.handler` supplies facts and acts.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from proxy.core.model import NOTHING_SENT, FailureKind
+
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_IDEMPOTENT: Final = _SAFE | {b"PUT", b"DELETE"}
+
+
+class Replay(Enum):
+    """Whether methods other than GET, HEAD and OPTIONS may be sent to the second source after the first."""
+
+    NEVER = auto()
+    WITH_IDEMPOTENCY_KEY = auto()
+    ALWAYS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackPolicy:
+    """`statuses`: the target's answers that count as failures. Sizes in bytes."""
+
+    enabled: bool = True
+    statuses: frozenset[int] = frozenset((401, 403, 404, 408, 429, *range(500, 600)))
+    request_buffer: int = 64 * 1024
+    response_buffer: int = 256 * 1024
+    replay: Replay = Replay.NEVER
+
+
+class Verdict(Enum):
+    """What to do with the target's answer as it stands."""
+
+    HOLD = auto()
+    COMMIT = auto()
+    FALL_BACK = auto()
+    SUPPRESSED = auto()
+    """It counts as a failure, but asking legacy is not allowed: commit."""
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What bears on asking a second time. `body_kept`: the body so far can be sent again from its start."""
+
+    method: bytes
+    has_idempotency_key: bool = False
+    body_kept: bool = True
+
+
+def is_idempotent(method: bytes) -> bool:
+    """Whether sending it twice intends no more than sending it once (RFC 9110 section 9.2.2)."""
+    return method in _IDEMPOTENT
+
+
+def may_fall_back(policy: FallbackPolicy, facts: RequestFacts, kind: FailureKind | None) -> bool:
+    """Whether legacy may be asked after the target failed; `kind` is None for a failure by status."""
+    if not policy.enabled or not facts.body_kept:
+        return False
+    if kind in NOTHING_SENT or facts.method in _SAFE:
+        return True
+    if policy.replay is Replay.ALWAYS:
+        return True
+    return policy.replay is Replay.WITH_IDEMPOTENCY_KEY and facts.has_idempotency_key
+
+
+def judge_status(policy: FallbackPolicy, facts: RequestFacts, status: int) -> Verdict:
+    """Judge the head of the target's final answer: FALL_BACK, SUPPRESSED, or HOLD until there is more."""
+    if status not in policy.statuses:
+        return Verdict.HOLD
+    return Verdict.FALL_BACK if may_fall_back(policy, facts, None) else Verdict.SUPPRESSED
+
+
+def judge_hold(
+    policy: FallbackPolicy, *, held: int, complete: bool, unbounded: bool, memory_left: bool
+) -> Verdict:
+    """HOLD or COMMIT a good answer of which `held` bytes are here.
+
+    `unbounded`: an event stream or an upgrade, which must flow at once. `memory_left`: whether the process may
+    hold more.
+    """
+    if complete or unbounded or held > policy.response_buffer or not memory_left:
+        return Verdict.COMMIT
+    return Verdict.HOLD
+
+
+def failure_status(kind: FailureKind) -> int:
+    """The status a client gets when no source answered: 504, 503 (over a limit), or 502."""
+    if kind is FailureKind.TIMEOUT:
+        return 504
+    return 503 if kind is FailureKind.OVERLOAD else 502

@@ -1,0 +1,125 @@
+"""What becomes of each header field on its way through: forwarded, noted, dropped, kept from one source.
+
+The fate of a name is worked out once and remembered for the spelling seen, in a bounded table, so the usual
+field costs one dictionary look-up. Neighbours: `heads` asks for fates, `settings.snapshot` builds the tables.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+PASS: Final = 0
+DROP: Final = 1
+NOTE: Final = 2
+DROP_FOR_LEGACY: Final = 4
+DROP_FOR_TARGET: Final = 8
+DROP_UNTRUSTED: Final = 16  # claims about the client that only a trusted proxy may make
+DROP_SOMETIMES: Final = DROP_FOR_LEGACY | DROP_FOR_TARGET | DROP_UNTRUSTED
+
+_MOST_SPELLINGS: Final = 1024
+
+# RFC 9110 section 7.6.1 and, for the two Proxy- fields, 11.7: never forwarded.
+_HOP_BY_HOP: Final = {
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"proxy-authenticate": DROP,
+    b"proxy-authorization": DROP,
+    b"te": DROP,
+    b"upgrade": DROP | NOTE,
+    b"connection": DROP | NOTE,
+    b"transfer-encoding": DROP | NOTE,
+}
+_REQUEST: Final = {
+    **_HOP_BY_HOP,
+    b"host": DROP | NOTE,
+    b"content-length": NOTE,
+    b"expect": NOTE,
+    b"idempotency-key": NOTE,
+    b"x-request-id": DROP | NOTE,
+    b"traceparent": DROP | NOTE,
+    b"x-forwarded-for": DROP | NOTE,
+    b"x-forwarded-proto": DROP | NOTE,
+    b"x-forwarded-host": DROP | NOTE,
+}
+_RESPONSE: Final = {
+    **_HOP_BY_HOP,
+    b"content-length": NOTE,
+    b"content-type": NOTE,
+    b"x-request-id": DROP,
+    b"x-cache": NOTE,
+    b"cf-cache-status": NOTE,
+    b"age": NOTE,
+}
+_OURS: Final = b"x-cutover-"
+_CLAIMS: Final = frozenset((b"forwarded", b"x-real-ip"))
+_CLAIM_PREFIX: Final = b"x-forwarded-"
+
+
+class FieldTable:
+    """Fates by field name. `fate(name)` takes any spelling; memory is bounded whatever names are sent."""
+
+    __slots__ = ("_by_name", "_by_spelling", "_claims_are_dropped", "_identity")
+
+    def __init__(
+        self, by_name: dict[bytes, int], identity: Iterable[bytes] = (), *, claims_are_dropped: bool = False
+    ) -> None:
+        self._by_name = by_name
+        self._claims_are_dropped = claims_are_dropped
+        self._identity = frozenset(identity)
+        self._by_spelling: dict[bytes, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<FieldTable {len(self._by_name)} names, {len(self._by_spelling)} spellings seen>"
+
+    def fate(self, name: bytes) -> int:
+        """The flags for a field name as spelt."""
+        try:
+            return self._by_spelling[name]
+        except KeyError:
+            return self._work_out(name)
+
+    def is_identity(self, name: bytes) -> bool:
+        """Whether the lower-case field carries a user id, so that `Connection` may not remove it."""
+        return name in self._identity
+
+    def _work_out(self, name: bytes) -> int:
+        lower = name.lower()
+        fate = self._by_name.get(lower, PASS)
+        if lower.startswith(_OURS):
+            fate |= DROP
+        elif self._claims_are_dropped and (lower in _CLAIMS or lower.startswith(_CLAIM_PREFIX)):
+            fate |= DROP_UNTRUSTED
+        if len(self._by_spelling) >= _MOST_SPELLINGS:
+            self._by_spelling.clear()
+        self._by_spelling[name] = fate
+        return fate
+
+
+def request_table(
+    *,
+    noted: Iterable[bytes] = (),
+    identity: Iterable[bytes] = (),
+    secret: Iterable[bytes] = (),
+    legacy_drops: Iterable[bytes] = (),
+    target_drops: Iterable[bytes] = (),
+) -> FieldTable:
+    """The fates of request fields; all names lower-case.
+
+    `noted`: read by the proxy and forwarded. `identity`: noted, and carrying a user id. `secret`: noted and
+    never forwarded. `legacy_drops` and `target_drops`: not forwarded to that source.
+    """
+    fates = dict(_REQUEST)
+    identity = tuple(identity)
+    for names, flags in (
+        ((*noted, *identity), NOTE),
+        (secret, NOTE | DROP),
+        (legacy_drops, DROP_FOR_LEGACY),
+        (target_drops, DROP_FOR_TARGET),
+    ):
+        for name in names:
+            fates[name] = fates.get(name, PASS) | flags
+    return FieldTable(fates, identity, claims_are_dropped=True)
+
+
+def response_table() -> FieldTable:
+    """The fates of response fields."""
+    return FieldTable(dict(_RESPONSE))

@@ -1,0 +1,289 @@
+"""One exchange with one upstream on behalf of one request: send it, collect what comes back, keep its time.
+
+An attempt decides nothing about the request: it tells its exchange what happened (`on_progress`,
+`on_attempt_failed`) and stops when told to (`cancel`). It ends exactly once, with one outcome.
+Neighbours: `handler` owns it, `pool` lends it a connection, `upstream` feeds it.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from proxy.core.fallback import is_idempotent
+from proxy.core.fields import FieldTable
+from proxy.core.framing import BodyReader, chunk_of, last_chunk
+from proxy.core.heads import ResponseHead
+from proxy.core.model import FailureKind, Role
+from proxy.net.pool import Pool
+from proxy.net.upstream import UpstreamConnection
+
+NEVER: Final = float("inf")
+_FRESH_ENOUGH_S: Final = (
+    1.0  # a pooled connection older than this is not trusted with a non-idempotent request
+)
+
+
+class RequestBody:
+    """The request body so far, kept for a second attempt while it fits into the replay buffer.
+
+    `kept` is None once it did not fit: then no further attempt is possible.
+    """
+
+    __slots__ = ("chunked", "complete", "kept", "received", "trailers")
+
+    def __init__(self, *, complete: bool, chunked: bool) -> None:
+        self.complete = complete
+        self.chunked = chunked
+        self.kept: list[bytes] | None = []
+        self.received = 0
+        self.trailers: list[bytes] = []
+
+    def __repr__(self) -> str:
+        kept = "kept" if self.kept is not None else "not kept"
+        return f"<RequestBody {self.received} bytes, {'complete' if self.complete else 'to come'}, {kept}>"
+
+    def framed(self, pieces: list[bytes]) -> bytes:
+        """`pieces` as they go on the wire, with the end of the body once it is complete."""
+        if not self.chunked:
+            return b"".join(pieces)
+        chunks = b"".join(map(chunk_of, pieces))
+        return chunks + last_chunk(self.trailers) if self.complete else chunks
+
+
+class AttemptOwner(Protocol):
+    """The exchange as its attempts see it."""
+
+    request_body: RequestBody
+
+    def on_interim(self, attempt: "Attempt", head: ResponseHead) -> None:
+        """Hear that a 1xx head arrived."""
+
+    def on_progress(self, attempt: "Attempt") -> None:
+        """Hear that the head or content arrived; look at `attempt.head`, `pieces`, `complete`."""
+
+    def on_attempt_failed(self, attempt: "Attempt", kind: FailureKind) -> None:
+        """Hear that the attempt ended without a whole response."""
+
+    def on_upstream_writable(self, attempt: "Attempt", *, writable: bool) -> None:
+        """Hear that the upstream stopped or resumed taking the request body."""
+
+
+class Phase(Enum):
+    """Where an attempt stands."""
+
+    WAITING = auto()
+    """For a connection: nothing has been sent."""
+    SENT = auto()
+    ANSWERING = auto()
+    """The final head is here."""
+    ENDED = auto()
+
+
+class Attempt:
+    """One exchange with one upstream.
+
+    `pieces` is content received and not yet taken by the exchange, `held` its length in bytes. `complete` means
+    the response is whole by its framing. `deadline` is on the plane's clock, `NEVER` while it does not run.
+    """
+
+    __slots__ = ("_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted", "body",
+                 "complete", "deadline", "fates", "head", "header_bytes", "header_count", "held", "method", "phase",
+                 "pieces", "progress_s", "recorded", "role", "source", "started", "waiting")  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - it is built in one place, from one snapshot
+        self,
+        owner: AttemptOwner,
+        role: Role,
+        source: str,
+        pool: Pool,
+        *,
+        method: bytes,
+        request_head: bytes,
+        fates: FieldTable,
+        header_bytes: int,
+        header_count: int,
+        timeout_s: float,
+        progress_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._owner = owner
+        self.role = role
+        self.source = source
+        self._pool = pool
+        self.method = method
+        self._request_head = request_head
+        self.fates = fates
+        self.header_bytes = header_bytes
+        self.header_count = header_count
+        self._clock = clock
+        self._connection: UpstreamConnection | None = None
+        self._replaced = False
+        self._remaining_s = timeout_s
+        self.progress_s = progress_s
+        self.started = clock()
+        self.deadline = self.started + timeout_s
+        self.phase = Phase.WAITING
+        self.waiting = True
+        self.head: ResponseHead | None = None
+        self.body: BodyReader | None = None
+        self.pieces: list[bytes] = []
+        self.held = 0
+        self.complete = False
+        self.accounted = 0  # of `held`, what the process's ledger knows of
+        self.recorded = False
+
+    def __repr__(self) -> str:
+        return f"<Attempt on {self.source} {self.phase.name} held={self.held}>"
+
+    def open(self, *, fresh: bool = False) -> None:
+        """Ask for a connection and send the request on it; the exchange may be called back before this returns."""
+        self.waiting = True
+        limit = NEVER if is_idempotent(self.method) else _FRESH_ENOUGH_S
+        connection = self._pool.acquire(self, self._clock(), idle_at_most_s=-1.0 if fresh else limit)
+        if connection is not None:
+            self.waiting = False
+            self.on_connection(connection)
+
+    def on_connection(self, connection: UpstreamConnection) -> None:
+        """See pool.Waiter: send the head and what is here of the body, in one write."""
+        self._connection = connection
+        self.phase = Phase.SENT
+        body = self._owner.request_body
+        if not body.complete:
+            self._stop_clock()
+        request = self._request_head
+        if body.kept:
+            request += body.framed(body.kept)
+        elif body.chunked and body.complete:
+            request += last_chunk(body.trailers)
+        connection.begin(self, request)
+        if not body.complete:
+            self._owner.on_upstream_writable(self, writable=True)
+
+    def on_unconnected(self, kind: FailureKind) -> None:
+        """See pool.Waiter."""
+        self._end()
+        self._owner.on_attempt_failed(self, kind)
+
+    def send_body(self, pieces: list[bytes]) -> None:
+        """Send body content that has just arrived; while waiting for a connection it stays in `RequestBody`."""
+        if self._connection is None:
+            return
+        body = self._owner.request_body
+        data = body.framed(pieces)
+        if data:
+            self._connection.send(data)
+        if body.complete and self.deadline == NEVER and self.head is None:
+            self._start_clock()
+
+    @property
+    def taking_body(self) -> bool:
+        """Whether the upstream is there to take the request body."""
+        return self._connection is not None
+
+    def _stop_clock(self) -> None:
+        if self.deadline != NEVER:
+            self._remaining_s = max(self.deadline - self._clock(), 0.0)
+            self.deadline = NEVER
+
+    def _start_clock(self) -> None:
+        if self.deadline == NEVER:
+            self.deadline = self._clock() + self._remaining_s
+
+    def on_upstream_writable(self, *, writable: bool) -> None:
+        """See upstream.ResponseSink: while the upstream does not take the body, the time that runs is its own."""
+        if self.head is None and not self._owner.request_body.complete:
+            if writable:
+                self._stop_clock()
+            else:
+                self._start_clock()
+        self._owner.on_upstream_writable(self, writable=writable)
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """See upstream.ResponseSink."""
+        self._owner.on_interim(self, head)
+
+    def on_parts(self, head: ResponseHead | None, pieces: list[bytes], body: BodyReader | None) -> None:
+        """See upstream.ResponseSink."""
+        if head is not None:
+            self.head = head
+            self.body = body
+            self.phase = Phase.ANSWERING
+        for piece in pieces:
+            self.held += len(piece)
+        self.pieces += pieces
+        self.complete = body is None or body.complete
+        if self.complete:
+            self._release()
+        self._owner.on_progress(self)
+
+    def _release(self) -> None:
+        """Give the connection back; it is fit for another request only if both messages ended well."""
+        connection, head = self._connection, self.head
+        self._connection = None
+        self.phase = Phase.ENDED
+        self.deadline = NEVER
+        if connection is not None and head is not None:
+            connection.finish(reusable=head.keep_alive and self._owner.request_body.complete)
+
+    def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
+        """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""
+        self._connection = None
+        if (
+            stale
+            and not self._replaced
+            and is_idempotent(self.method)
+            and self._owner.request_body.kept is not None
+        ):
+            self._replaced = True
+            self.phase = Phase.WAITING
+            self._start_clock()
+            self.open(fresh=True)
+            return
+        self._fail(kind)
+
+    def on_deadline(self) -> None:
+        """Fail because time is up."""
+        if self.phase is Phase.WAITING:
+            self._fail(FailureKind.OVERLOAD if self._pool.full else FailureKind.CONNECT_ERROR)
+        else:
+            self._fail(FailureKind.TIMEOUT)
+
+    def _fail(self, kind: FailureKind) -> None:
+        self._end()
+        self._owner.on_attempt_failed(self, kind)
+
+    def cancel(self) -> None:
+        """Stop; the exchange hears nothing more of this attempt."""
+        self._end()
+
+    def _end(self) -> None:
+        self.phase = Phase.ENDED
+        self.waiting = False
+        self.deadline = NEVER
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def take(self) -> list[bytes]:
+        """Hand over the content received so far."""
+        pieces, self.pieces = self.pieces, []
+        self.held = 0
+        return pieces
+
+    def expect_progress(self) -> None:
+        """After commit: bound the time without progress instead of the whole."""
+        self.deadline = NEVER if self.complete else self._clock() + self.progress_s
+
+    def pause(self) -> None:
+        """Stop reading; a side paused by backpressure makes no timeout."""
+        if self._connection is not None:
+            self._connection.pause()
+            if self.head is not None:
+                self.deadline = NEVER
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._connection is not None:
+            self._connection.resume()
+            self.expect_progress()

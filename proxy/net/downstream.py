@@ -1,0 +1,416 @@
+"""One client connection: reads requests one after another, starts an exchange for each, writes what it says.
+
+Requests on a connection are served strictly in order; what a client sends ahead is buffered, to a bound.
+What is refused here never reaches an upstream. Neighbours: `listener` accepts, `handler` answers.
+"""
+
+import asyncio
+import socket
+import struct
+from enum import Enum, auto
+from typing import Final, cast
+
+from proxy.core.errors import MalformedBody, MalformedRequest, RequestFault
+from proxy.core.framing import BodyReader, request_body
+from proxy.core.heads import HEAD_END, RequestHead, parse_request
+from proxy.core.model import OTHER_OPERATION, PROXY_SOURCE
+from proxy.net.answers import problem
+from proxy.net.handler import Exchange
+from proxy.net.plane import DataPlane
+from proxy.telemetry.metrics import ClientErrorKind
+
+NEVER: Final = float("inf")
+_MOST_AHEAD: Final = 64 * 1024  # bytes of pipelined requests
+_MOST_LEADING: Final = 8  # bytes of empty lines before a request line (RFC 9112 section 2.2)
+_LINGER_S: Final = 2.0
+_LINGER_BYTES: Final = 1024 * 1024
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
+_FORWARDED_CLAIMS: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+
+
+class Phase(Enum):
+    """What the connection is doing."""
+
+    IDLE = auto()
+    """No byte of a next request yet."""
+    HEAD = auto()
+    """A head has begun."""
+    BODY = auto()
+    """An exchange runs and its request's body is still coming."""
+    ANSWER = auto()
+    """An exchange runs, its request is whole."""
+    CLOSING = auto()
+    """The last answer is written; what still arrives is read and thrown away, so that no reset destroys it."""
+    CLOSED = auto()
+
+
+class Downstream(asyncio.Protocol):
+    """The client's side of the proxy, one instance a connection.
+
+    `deadline` is on the plane's clock; the listener's sweep calls `on_deadline` when it is past.
+    `may_keep_alive` is settled anew by each request.
+    """
+
+    __slots__ = ("_body", "_buffer", "_fresh", "_leftover", "_paused_ahead", "_paused_body", "_phase", "_plane",
+                 "_pumping", "_stalled_at", "_thrown_away", "_transport", "deadline", "exchange", "may_keep_alive",
+                 "peer", "snapshot", "trusted")  # fmt: skip
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self.snapshot = plane.snapshot
+        self._phase = Phase.IDLE
+        self._transport: asyncio.Transport
+        self._buffer = b""
+        self._body: BodyReader | None = None
+        self._fresh = True
+        self._pumping = False
+        self._paused_body = False
+        self._paused_ahead = False
+        self._stalled_at: int | None = None
+        self._thrown_away = 0
+        self.exchange: Exchange | None = None
+        self.deadline = NEVER
+        self.may_keep_alive = True
+        self.peer: bytes | None = None
+        self.trusted = False
+
+    def __repr__(self) -> str:
+        return f"<Downstream {self.peer!r} {self._phase.name} buffered={len(self._buffer)} {self.exchange!r}>"
+
+    # connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else None
+        self.peer = address.encode() if address is not None else None
+        self.trusted = self.snapshot.trusts(address)
+        plane = self._plane
+        plane.connections.add(self)
+        self.deadline = plane.clock() + self.snapshot.limits.header_timeout
+        if len(plane.connections) > self.snapshot.limits.connections:
+            self._refuse(MalformedRequest("too many connections", 503, RequestFault.CONNECTION_LIMIT))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._phase = Phase.CLOSED
+        self._plane.connections.discard(self)
+        self._buffer = b""
+        if self.exchange is not None:
+            self.exchange.on_client_gone()
+            self.exchange = None
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol: a client that has closed its side while it waits has gone (contract section 4)."""
+        if self.exchange is not None:
+            self.exchange.on_client_gone()
+            self.exchange = None
+            self._phase = Phase.CLOSED
+            self._transport.abort()
+        return False
+
+    # bytes in
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        phase = self._phase
+        if phase is Phase.IDLE or phase is Phase.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._pump()
+        elif phase is Phase.BODY:
+            self._read_body(data)
+        elif phase is Phase.ANSWER:
+            self._keep_ahead(data)
+        elif phase is Phase.CLOSING:
+            self._thrown_away += len(data)
+            if self._thrown_away > _LINGER_BYTES:
+                self._transport.abort()
+
+    def _keep_ahead(self, data: bytes) -> None:
+        """Buffer pipelined bytes, and stop reading when there are enough of them."""
+        self._buffer += data
+        if len(self._buffer) > _MOST_AHEAD and not self._paused_ahead:
+            self._paused_ahead = True
+            self._update_reading()
+
+    def _pump(self) -> None:
+        """Start requests from the buffer until one is not answered at once; a loop, so that no depth builds up."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._buffer and self.exchange is None and self._phase in (Phase.IDLE, Phase.HEAD):
+                if self._stalled_at is not None or not self._start_request():
+                    break
+        finally:
+            self._pumping = False
+
+    def _start_request(self) -> bool:
+        """Start the request at the front of the buffer; False when its head is not whole yet."""
+        data = self._buffer
+        if data[0] in b"\r\n":
+            data = self._skip_empty_lines(data)
+            if not data:
+                return False
+        end = data.find(HEAD_END)
+        if end < 0:
+            self._await_head(data)
+            return False
+        self._buffer = b""
+        self.snapshot = snapshot = self._plane.snapshot
+        self._fresh = False
+        try:
+            self._check_head(data, end)
+            head = parse_request(data[: end + 4], snapshot.request_fates)
+            if head.content_length is not None and head.content_length > snapshot.limits.body_bytes:
+                raise MalformedRequest("body too large", 413, RequestFault.TOO_LARGE)
+        except MalformedRequest as fault:
+            self._refuse(fault)
+            return False
+        self._begin(head, data[end + 4 :])
+        return True
+
+    def _skip_empty_lines(self, data: bytes) -> bytes:
+        stripped = data.lstrip(b"\r\n")
+        empty = data[: len(data) - len(stripped)]
+        if len(empty) > _MOST_LEADING or empty.replace(b"\r\n", b"") not in (b"", b"\r"):
+            self._refuse(MalformedRequest("malformed request line"))
+            return b""
+        if stripped and not empty.endswith(b"\n"):
+            self._refuse(MalformedRequest("malformed request line"))
+            return b""
+        self._buffer = stripped or empty
+        return stripped
+
+    def _await_head(self, data: bytes) -> None:
+        try:
+            self._check_head(data, len(data))
+        except MalformedRequest as fault:
+            self._refuse(fault)
+            return
+        self._buffer = data
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.HEAD
+            self.deadline = self._plane.clock() + self.snapshot.limits.header_timeout
+
+    def _check_head(self, data: bytes, end: int) -> None:
+        """Refuse a head that is, or already has become, too long."""
+        limits = self.snapshot.limits
+        line_end = data.find(b"\r\n", 0, end)
+        line = line_end if line_end >= 0 else end
+        if line > limits.uri_bytes + 48:  # a method, a version and spaces beside the target
+            raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
+        if end > limits.header_bytes:
+            raise MalformedRequest("head too large", 431, RequestFault.HEADERS_TOO_LARGE)
+        if data.count(b"\r\n", 0, end) > limits.header_count:
+            raise MalformedRequest("too many header fields", 431, RequestFault.HEADERS_TOO_LARGE)
+
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
+        if len(head.target) > self.snapshot.limits.uri_bytes:
+            self._refuse(MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG))
+            return
+        if not self.trusted:
+            self._note_untrusted(head)
+        self.may_keep_alive = head.keep_alive and not self._plane.draining
+        self.exchange = exchange = Exchange(self._plane, self, head)
+        body = request_body(head)
+        if body is None:
+            self._phase = Phase.ANSWER
+            self.deadline = NEVER
+            self._buffer = rest
+            exchange.start()
+        else:
+            self._body = body
+            self._phase = Phase.BODY
+            self._expect_body()
+            if rest:
+                self._read_body(rest, starting=True)
+            if self.exchange is exchange:
+                exchange.start()
+
+    def _note_untrusted(self, head: RequestHead) -> None:
+        if any(name in head.noted for name in _FORWARDED_CLAIMS):
+            plane = self._plane
+            plane.metrics.client_erred(ClientErrorKind.FORWARDED_UNTRUSTED)
+            if not plane.said_untrusted:
+                plane.said_untrusted = True
+                plane.events.warning("forwarded_untrusted", peer=(self.peer or b"").decode("latin-1"))
+
+    def _expect_body(self) -> None:
+        self.deadline = self._plane.clock() + self.snapshot.limits.body_timeout
+
+    def _read_body(self, data: bytes, *, starting: bool = False) -> None:
+        body, exchange = self._body, self.exchange
+        if body is None or exchange is None:
+            return
+        pieces: list[bytes] = []
+        try:
+            used = body.feed(data, pieces)
+        except MalformedBody as error:
+            self._refuse_body(exchange, 400, str(error), RequestFault.MALFORMED, starting=starting)
+            return
+        received = exchange.request_body.received + sum(map(len, pieces))
+        if received > self.snapshot.limits.body_bytes:
+            self._refuse_body(exchange, 413, "body too large", RequestFault.TOO_LARGE, starting=starting)
+            return
+        if body.complete:
+            self._body = None
+            self._phase = Phase.ANSWER
+            self.deadline = NEVER
+            self._buffer = data[used:]
+        elif not self._paused_body:
+            self._expect_body()
+        exchange.on_body(pieces, complete=body.complete, trailers=body.trailers)
+
+    def _refuse_body(
+        self, exchange: Exchange, status: int, detail: str, fault: RequestFault, *, starting: bool
+    ) -> None:
+        """Refuse a request by its body: before the exchange has started nothing has gone upstream."""
+        if starting:
+            self.exchange = None
+            self._refuse(MalformedRequest(detail, status, fault))
+        else:
+            self._plane.metrics.client_erred(fault)
+            exchange.refuse(status, detail)
+
+    # bytes out
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+        self._transport.write(data)
+
+    def on_response_end(self) -> None:
+        """Go on to the next request, or close."""
+        request_whole = self._phase is Phase.ANSWER
+        self.exchange = None
+        if self.may_keep_alive and request_whole and not self._plane.draining:
+            self._phase = Phase.IDLE
+            self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout
+            self._paused_ahead = self._paused_body = False
+            self._update_reading()
+            if self._buffer:
+                self._pump()
+        else:
+            self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Flush and close; what the client still sends is read for a moment, or a reset could eat the answer."""
+        self._phase = Phase.CLOSING
+        self._buffer = b""
+        self._body = None
+        self._paused_ahead = self._paused_body = False
+        self._update_reading()
+        patience = _LINGER_S if self._stalled_at is None else self.snapshot.limits.body_timeout
+        self.deadline = self._plane.clock() + patience
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def break_off(self, *, reset: bool) -> None:
+        """Close so that the client can't take the response for whole; with a reset where only that tells."""
+        self.exchange = None
+        self._phase = Phase.CLOSED
+        if reset:
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _refuse(self, fault: MalformedRequest) -> None:
+        """Answer a request that never became an exchange, and close."""
+        plane = self._plane
+        plane.metrics.client_erred(fault.fault)
+        plane.metrics.answered(PROXY_SOURCE, OTHER_OPERATION, fault.status, 0.0)
+        request_id = plane.ids.new_request_id()
+        added = b"X-Request-Id: %b\r\nConnection: close\r\n" % request_id
+        self.write(problem(fault.status, fault.detail, request_id, added))
+        self._close_gently()
+
+    # flow control
+
+    def pause_body(self) -> None:
+        """Stop reading the request body: the upstream is behind."""
+        if self._phase is Phase.BODY and not self._paused_body:
+            self._paused_body = True
+            self.deadline = NEVER
+            self._update_reading()
+
+    def resume_body(self) -> None:
+        """Read the request body again."""
+        if self._paused_body:
+            self._paused_body = False
+            if self._phase is Phase.BODY:
+                self._expect_body()
+            self._update_reading()
+
+    def _update_reading(self) -> None:
+        if self._transport.is_closing():
+            return
+        wanted = not (self._paused_ahead or self._paused_body)
+        if wanted == self._transport.is_reading():
+            return
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client reads slowly."""
+        self._stalled_at = self._transport.get_write_buffer_size()
+        self.deadline = self._plane.clock() + self.snapshot.limits.body_timeout
+        if self.exchange is not None:
+            self.exchange.on_client_writable(writable=False)
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._stalled_at = None
+        if self.exchange is not None:
+            self.deadline = NEVER
+            if self._phase is Phase.BODY and not self._paused_body:
+                self._expect_body()
+            self.exchange.on_client_writable(writable=True)
+        elif self._phase is Phase.IDLE:
+            self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout
+            self._pump()
+        elif self._phase is Phase.CLOSING:
+            self.deadline = self._plane.clock() + _LINGER_S
+
+    # time
+
+    def on_deadline(self, now: float) -> None:
+        """Act on the passing of `deadline`."""
+        if self._stalled_at is not None:
+            self._check_stall(now)
+        elif self._phase is Phase.HEAD:
+            self._refuse(MalformedRequest("the head came too slowly", 408, RequestFault.HEADER_TIMEOUT))
+        elif self._phase is Phase.BODY and self.exchange is not None:
+            self._plane.metrics.client_erred(RequestFault.BODY_TIMEOUT)
+            self.exchange.refuse(408, "the body came too slowly")
+        elif self._phase is Phase.CLOSING and self._transport.get_write_buffer_size():
+            self._stalled_at = self._transport.get_write_buffer_size()
+            self.deadline = now + self.snapshot.limits.body_timeout
+        else:
+            self._transport.abort()
+
+    def _check_stall(self, now: float) -> None:
+        """Give a slow reader time as long as it takes something; close on one that takes nothing."""
+        size = self._transport.get_write_buffer_size()
+        if self._stalled_at is not None and size < self._stalled_at:
+            self._stalled_at = size
+            self.deadline = now + self.snapshot.limits.body_timeout
+            return
+        self._plane.metrics.client_erred(ClientErrorKind.SLOW_READER)
+        self._transport.abort()
+
+    def drain(self) -> None:
+        """Close if nothing is under way; else the request in flight is the last."""
+        if self._phase is Phase.IDLE:
+            self._transport.close()
+        else:
+            self.may_keep_alive = False
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._transport.abort()
