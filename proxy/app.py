@@ -88,9 +88,7 @@ class Sidecar:
         metrics.attach(self.control)
         metrics.config_reloaded("applied", wall_clock())
         self._listener = Listener(self.plane, settings.listen)
-        self._admin = AdminServer(
-            build_admin_app(self.control, audit=self.plane.events.info), settings.admin.listen
-        )
+        self._admin = AdminServer(build_admin_app(self.control, audit=self.plane.events.info), settings.admin.listen)
 
     def __repr__(self) -> str:
         return f"<Sidecar {self._listener!r}>"
@@ -120,9 +118,7 @@ class Sidecar:
         for warning in self._loaded.warnings:
             self.plane.events.warning("config_warning", key=warning.key, message=warning.message)
         if settings.workers != 1:
-            self.plane.events.warning(
-                "config_warning", key="workers", message="one process serves in this version"
-            )
+            self.plane.events.warning("config_warning", key="workers", message="one process serves in this version")
 
     def _admin_address(self) -> str:
         port = self._admin.port
@@ -133,9 +129,7 @@ class Sidecar:
         try:
             probe = await connector.open(_Probe)
         except ConnectFailed as failure:
-            self.plane.events.warning(
-                "upstream_unreachable", source=name, kind=failure.kind, detail=str(failure)
-            )
+            self.plane.events.warning("upstream_unreachable", source=name, kind=failure.kind, detail=str(failure))
             return
         probe.close()
 

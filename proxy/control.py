@@ -40,9 +40,7 @@ class RunningProxy:
 
     def __repr__(self) -> str:
         rollout = self._plane.snapshot.rollout
-        return (
-            f"<RunningProxy percentage={rollout.percentage} enabled={rollout.enabled} serving={self.serving}>"
-        )
+        return f"<RunningProxy percentage={rollout.percentage} enabled={rollout.enabled} serving={self.serving}>"
 
     def _apply(self, snapshot: Snapshot) -> None:
         """Make a snapshot the one that every following request reads."""

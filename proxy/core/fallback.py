@@ -74,9 +74,7 @@ def judge_status(policy: FallbackPolicy, facts: RequestFacts, status: int) -> Ve
     return Verdict.FALL_BACK if may_fall_back(policy, facts, None) else Verdict.SUPPRESSED
 
 
-def judge_hold(
-    policy: FallbackPolicy, *, held: int, complete: bool, unbounded: bool, memory_left: bool
-) -> Verdict:
+def judge_hold(policy: FallbackPolicy, *, held: int, complete: bool, unbounded: bool, memory_left: bool) -> Verdict:
     """HOLD or COMMIT a good answer of which `held` bytes are here.
 
     `unbounded`: an event stream or an upgrade, which must flow at once. `memory_left`: whether the process may

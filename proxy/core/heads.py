@@ -199,11 +199,7 @@ def _read_connection(head: RequestHead) -> None:
     nominated = tokens - _PLAIN_TOKENS
     if nominated:
         for name in nominated:
-            if (
-                name in _NOT_NOMINABLE
-                or name.startswith(_NOT_NOMINABLE_PREFIXES)
-                or head._fates.is_identity(name)
-            ):
+            if name in _NOT_NOMINABLE or name.startswith(_NOT_NOMINABLE_PREFIXES) or head._fates.is_identity(name):
                 raise MalformedRequest("Connection names a field that is not hop-by-hop")
         _drop_nominated(head, nominated)
 

@@ -26,9 +26,7 @@ _EXTRA: Final = {
 }
 
 
-def problem(
-    status: int, detail: str, request_id: bytes, added: bytes = b"", *, with_body: bool = True
-) -> bytes:
+def problem(status: int, detail: str, request_id: bytes, added: bytes = b"", *, with_body: bool = True) -> bytes:
     """One whole response; `added` are further header lines, each with its CRLF. No body in answer to HEAD."""
     title = _TITLES[status]
     body = json.dumps(

@@ -18,9 +18,7 @@ from proxy.net.pool import Pool
 from proxy.net.upstream import UpstreamConnection
 
 NEVER: Final = float("inf")
-_FRESH_ENOUGH_S: Final = (
-    1.0  # a pooled connection older than this is not trusted with a non-idempotent request
-)
+_FRESH_ENOUGH_S: Final = 1.0  # a pooled connection older than this is not trusted with a non-idempotent request
 
 
 class RequestBody:
@@ -229,12 +227,7 @@ class Attempt:
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""
         self._connection = None
-        if (
-            stale
-            and not self._replaced
-            and is_idempotent(self.method)
-            and self._owner.request_body.kept is not None
-        ):
+        if stale and not self._replaced and is_idempotent(self.method) and self._owner.request_body.kept is not None:
             self._replaced = True
             self.phase = Phase.WAITING
             self._start_clock()

@@ -68,9 +68,7 @@ class Connector:
             raise ConnectFailed(FailureKind.TLS_ERROR, str(error)) from error
         except (OSError, UnicodeError, ValueError) as error:
             self._forget_addresses()
-            kind = (
-                FailureKind.TLS_ERROR if self._tls and self._connected(error) else FailureKind.CONNECT_ERROR
-            )
+            kind = FailureKind.TLS_ERROR if self._tls and self._connected(error) else FailureKind.CONNECT_ERROR
             raise ConnectFailed(kind, str(error)) from error
 
     @staticmethod

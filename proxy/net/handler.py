@@ -91,9 +91,7 @@ class Exchange:
         self._decision = decision = self._decide()
         if snapshot.fallback.replay is Replay.WITH_IDEMPOTENCY_KEY:
             self._facts.has_idempotency_key = b"idempotency-key" in head.noted
-        self._plane.metrics.decided(
-            snapshot.source(decision.role).name, self._operation.name, decision.reason
-        )
+        self._plane.metrics.decided(snapshot.source(decision.role).name, self._operation.name, decision.reason)
         self._attempt_on(decision.role)
 
     def _decide(self) -> Decision:
@@ -209,9 +207,7 @@ class Exchange:
             self._fall_back(status_label(head.status))
             return
         if verdict is Verdict.SUPPRESSED:
-            self._plane.metrics.fell_back(
-                self._operation.name, status_label(head.status), FallbackResult.SUPPRESSED
-            )
+            self._plane.metrics.fell_back(self._operation.name, status_label(head.status), FallbackResult.SUPPRESSED)
             self._commit(attempt)
             return
         verdict = judge_hold(
@@ -288,9 +284,7 @@ class Exchange:
             attempt.resume()
             self._write(data)  # may pause the attempt again, if the client is slow
 
-    def _choose_framing(
-        self, attempt: Attempt, head: ResponseHead, pieces: list[bytes]
-    ) -> tuple[bool, bytes]:
+    def _choose_framing(self, attempt: Attempt, head: ResponseHead, pieces: list[bytes]) -> tuple[bool, bytes]:
         """Say whether the client's connection stays open, and the framing line (RFC 9112 section 6)."""
         keep_alive = self._downstream.may_keep_alive and self.request_body.complete
         body = attempt.body
@@ -385,9 +379,7 @@ class Exchange:
             added += b"Connection: close\r\n"
         elif not self._head.minor:
             added += b"Connection: keep-alive\r\n"
-        self._write(
-            problem(status, detail, self._hop.request_id, added, with_body=self._head.method != b"HEAD")
-        )
+        self._write(problem(status, detail, self._hop.request_id, added, with_body=self._head.method != b"HEAD"))
         self._record(PROXY_SOURCE, status)
         downstream.on_response_end()
 

@@ -53,9 +53,7 @@ class Pool:
         "now",
     )
 
-    def __init__(
-        self, connector: Connector, limits: PoolLimits, tasks: TaskKeeper, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, connector: Connector, limits: PoolLimits, tasks: TaskKeeper, clock: Callable[[], float]) -> None:
         self.now = clock
         self._connector = connector
         self._limits = limits
@@ -87,9 +85,7 @@ class Pool:
         """Whether no further connection may be opened."""
         return self.busy >= self._limits.max_connections
 
-    def acquire(
-        self, waiter: Waiter, now: float, *, idle_at_most_s: float = float("inf")
-    ) -> UpstreamConnection | None:
+    def acquire(self, waiter: Waiter, now: float, *, idle_at_most_s: float = float("inf")) -> UpstreamConnection | None:
         """Lend a connection unused for at most `idle_at_most_s`, or None: then the waiter is called back.
 
         The call-back may come before this returns (`on_unconnected` with overload, when no place is left).
