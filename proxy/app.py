@@ -79,7 +79,7 @@ class Sidecar:
             metrics=metrics,
             access_log=AccessLog(self.writer, settings.logging),
             events=EventLog(self.writer, settings.logging, wall_clock),
-            ids=TraceIds(random.Random(os.urandom(32)).getrandbits),
+            ids=TraceIds(random.Random(os.urandom(32)).getrandbits),  # noqa: S311 - ids are names, not secrets
             clock=time.perf_counter,
             wall_clock=wall_clock,
         )

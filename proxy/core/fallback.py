@@ -5,7 +5,7 @@ Pure: facts in, a value out (contract section 4). Neighbours: `net.handler` supp
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.core.model import NOTHING_SENT, FailureKind
 
@@ -42,8 +42,7 @@ class Verdict(Enum):
     """It counts as a failure, but asking legacy is not allowed: commit."""
 
 
-@dataclass(slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """What bears on asking a second time. `body_kept`: the body so far can be sent again from its start."""
 
     method: bytes

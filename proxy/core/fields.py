@@ -54,44 +54,41 @@ _CLAIMS: Final = frozenset((b"forwarded", b"x-real-ip"))
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 
 
-class FieldTable:
-    """Fates by field name. `fate(name)` takes any spelling; memory is bounded whatever names are sent."""
+class FieldTable(dict[bytes, int]):
+    """Fates by field name: `table[name]` takes any spelling and never fails.
 
-    __slots__ = ("_by_name", "_by_spelling", "_claims_are_dropped", "_identity")
+    A dict that fills itself, because it is asked for every field of every message: a hit costs no Python call.
+    Memory is bounded whatever names are sent.
+    """
+
+    __slots__ = ("_by_name", "_claims_are_dropped", "_identity")
 
     def __init__(
         self, by_name: dict[bytes, int], identity: Iterable[bytes] = (), *, claims_are_dropped: bool = False
     ) -> None:
+        super().__init__()
         self._by_name = by_name
         self._claims_are_dropped = claims_are_dropped
         self._identity = frozenset(identity)
-        self._by_spelling: dict[bytes, int] = {}
 
     def __repr__(self) -> str:
-        return f"<FieldTable {len(self._by_name)} names, {len(self._by_spelling)} spellings seen>"
+        return f"<FieldTable {len(self._by_name)} names, {len(self)} spellings seen>"
 
-    def fate(self, name: bytes) -> int:
-        """The flags for a field name as spelt."""
-        try:
-            return self._by_spelling[name]
-        except KeyError:
-            return self._work_out(name)
-
-    def is_identity(self, name: bytes) -> bool:
-        """Whether the lower-case field carries a user id, so that `Connection` may not remove it."""
-        return name in self._identity
-
-    def _work_out(self, name: bytes) -> int:
+    def __missing__(self, name: bytes) -> int:
         lower = name.lower()
         fate = self._by_name.get(lower, PASS)
         if lower.startswith(_OURS):
             fate |= DROP
         elif self._claims_are_dropped and (lower in _CLAIMS or lower.startswith(_CLAIM_PREFIX)):
             fate |= DROP_UNTRUSTED
-        if len(self._by_spelling) >= _MOST_SPELLINGS:
-            self._by_spelling.clear()
-        self._by_spelling[name] = fate
+        if len(self) >= _MOST_SPELLINGS:
+            self.clear()
+        self[name] = fate
         return fate
+
+    def is_identity(self, name: bytes) -> bool:
+        """Whether the lower-case field carries a user id, so that `Connection` may not remove it."""
+        return name in self._identity
 
 
 def request_table(

@@ -9,7 +9,8 @@ Neighbours: `fields` says what becomes of each field; `net.downstream` and `net.
 """
 
 import re
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
 
 import httptools
 
@@ -30,6 +31,10 @@ _AUTHORITY: Final = re.compile(
 ).fullmatch
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 
+_PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b""))
+_USUAL_TOKENS: Final = {
+    value: frozenset((value.lower(),)) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
+}  # most Connection fields are one of these: a look-up instead of taking a list apart
 _NOT_NOMINABLE: Final = frozenset(
     (b"host", b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"forwarded")
 )
@@ -46,12 +51,22 @@ class RequestHead:
     """
 
     __slots__ = (
-        "_fates", "chunked", "content_length", "keep_alive", "lines", "method", "minor", "noted", "path",
-        "query", "sourced", "target",
+        "chunked",
+        "content_length",
+        "fates",
+        "keep_alive",
+        "lines",
+        "method",
+        "minor",
+        "noted",
+        "path",
+        "query",
+        "sourced",
+        "target",
     )  # fmt: skip
 
     def __init__(self, fates: FieldTable) -> None:
-        self._fates = fates
+        self.fates = fates
         self.lines: list[bytes] = []
         self.sourced: list[tuple[int, int]] = []
         self.noted: dict[bytes, list[bytes]] = {}
@@ -77,7 +92,7 @@ class RequestHead:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Llhttp's callback: sorts one field by its fate."""
-        fate = self._fates.fate(name)
+        fate = self.fates[name]
         if fate:
             if fate & NOTE:
                 self.noted.setdefault(name.lower(), []).append(value)
@@ -94,11 +109,20 @@ class ResponseHead:
     `content_length` is None without one; `chunked` and `keep_alive` are as the upstream said.
     """
 
-    __slots__ = ("_fates", "chunked", "content_length", "keep_alive", "lines", "minor", "noted", "reason",
-                 "status")  # fmt: skip
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "fates",
+        "keep_alive",
+        "lines",
+        "minor",
+        "noted",
+        "reason",
+        "status",
+    )  # fmt: skip
 
     def __init__(self, fates: FieldTable) -> None:
-        self._fates = fates
+        self.fates = fates
         self.lines: list[bytes] = []
         self.noted: dict[bytes, list[bytes]] = {}
         self.status = 0
@@ -113,13 +137,21 @@ class ResponseHead:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Llhttp's callback: sorts one field by its fate."""
-        fate = self._fates.fate(name)
+        fate = self.fates[name]
         if fate:
             if fate & NOTE:
                 self.noted.setdefault(name.lower(), []).append(value)
             if fate & DROP:
                 return
         self.lines.append(name + b": " + value)
+
+
+class ResponseRules(NamedTuple):
+    """What a response must keep to: the fates of its fields, and the size of its head."""
+
+    fates: FieldTable
+    header_bytes: int
+    header_count: int
 
 
 def parse_request(data: bytes, fates: FieldTable) -> RequestHead:
@@ -154,7 +186,7 @@ def _read_request_line(line: bytes, head: RequestHead) -> None:
     if match is None:
         raise MalformedRequest("malformed request line")
     head.method, head.target, major, minor = match.groups()
-    if major != b"1" or minor not in b"01":
+    if major != b"1" or minor > b"1":
         raise MalformedRequest("only HTTP/1.0 and HTTP/1.1 are spoken", 505, RequestFault.VERSION)
     if minor == b"0":
         head.minor = 0
@@ -190,21 +222,25 @@ def _read_other_target(head: RequestHead) -> None:
     head.target = head.path + question_mark + head.query
 
 
-def _read_connection(head: RequestHead) -> None:
-    tokens = tokens_of(head.noted[b"connection"])
+def _persistence(head: "RequestHead | ResponseHead") -> AbstractSet[bytes]:
+    """Settle whether the connection stays open (RFC 9112 section 9.3); return the names Connection nominates."""
+    values = head.noted[b"connection"]
+    usual = _USUAL_TOKENS.get(values[0]) if len(values) == 1 else None
+    tokens: AbstractSet[bytes] = tokens_of(values) if usual is None else usual
     if b"close" in tokens:
         head.keep_alive = False
-    elif b"keep-alive" in tokens and head.minor == 0:
+    elif b"keep-alive" in tokens:
         head.keep_alive = True
-    nominated = tokens - _PLAIN_TOKENS
+    return tokens - _PLAIN_TOKENS
+
+
+def _read_connection(head: RequestHead) -> None:
+    nominated = _persistence(head)
     if nominated:
         for name in nominated:
-            if name in _NOT_NOMINABLE or name.startswith(_NOT_NOMINABLE_PREFIXES) or head._fates.is_identity(name):
+            if name in _NOT_NOMINABLE or name.startswith(_NOT_NOMINABLE_PREFIXES) or head.fates.is_identity(name):
                 raise MalformedRequest("Connection names a field that is not hop-by-hop")
         _drop_nominated(head, nominated)
-
-
-_PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b""))
 
 
 def tokens_of(values: list[bytes]) -> set[bytes]:
@@ -212,7 +248,7 @@ def tokens_of(values: list[bytes]) -> set[bytes]:
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
 
 
-def _drop_nominated(head: RequestHead, nominated: set[bytes]) -> None:
+def _drop_nominated(head: RequestHead, nominated: AbstractSet[bytes]) -> None:
     kept: list[bytes] = []
     sourced = dict(head.sourced)
     head.sourced = []
@@ -290,7 +326,7 @@ def parse_response(data: bytes, fates: FieldTable) -> ResponseHead:
 
 def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) -> None:
     if b"connection" in noted:
-        _read_response_connection(head, tokens_of(noted[b"connection"]))
+        _read_response_connection(head)
     if b"transfer-encoding" in noted:
         if b"content-length" in noted or head.minor == 0:
             raise MalformedResponse("Transfer-Encoding beside Content-Length or in HTTP/1.0")
@@ -304,11 +340,7 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
             raise MalformedResponse("invalid Content-Length")
 
 
-def _read_response_connection(head: ResponseHead, tokens: set[bytes]) -> None:
-    if b"close" in tokens:
-        head.keep_alive = False
-    elif b"keep-alive" in tokens:
-        head.keep_alive = True
-    nominated = tokens - _PLAIN_TOKENS
+def _read_response_connection(head: ResponseHead) -> None:
+    nominated = _persistence(head)
     if nominated:
         head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

@@ -5,11 +5,16 @@ Neighbours: `heads` parsed and sorted the fields, `net.attempt` and `net.handler
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from proxy.core.fields import DROP_UNTRUSTED
 from proxy.core.heads import RequestHead, ResponseHead
 
+_REQUEST_HEAD: Final = (
+    b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
+    b"traceparent: %b\r\nX-Cutover-Source: %b\r\n%b\r\n"
+)
 _VIA: Final = b"Via: 1.1 cutover\r\n"
 _VIA_TEN: Final = b"Via: 1.0 cutover\r\n"
 
@@ -57,22 +62,19 @@ def request_bytes(head: RequestHead, face: UpstreamFace, hop: Hop) -> bytes:
             proto = noted[b"x-forwarded-proto"][0]
         if b"x-forwarded-host" in noted:
             forwarded_host = noted[b"x-forwarded-host"][0]
-    return (
-        b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\ntraceparent: %b\r\nX-Cutover-Source: %b\r\n%b\r\n"
-        % (
-            head.method,
-            _target_for(head, face) if face.base_path or face.strip_prefix else head.target,
-            host,
-            b"\r\n".join(extra) + b"\r\n" if extra else b"",
-            b"Transfer-Encoding: chunked\r\n" if head.chunked else b"",
-            b"X-Forwarded-For: %b\r\n" % forwarded_for if forwarded_for else b"",
-            proto,
-            forwarded_host,
-            hop.request_id,
-            hop.traceparent,
-            face.name,
-            b"" if not face.via else _VIA if head.minor else _VIA_TEN,
-        )
+    return _REQUEST_HEAD % (
+        head.method,
+        _target_for(head, face) if face.base_path or face.strip_prefix else head.target,
+        host,
+        b"\r\n".join(extra) + b"\r\n" if extra else b"",
+        b"Transfer-Encoding: chunked\r\n" if head.chunked else b"",
+        b"X-Forwarded-For: %b\r\n" % forwarded_for if forwarded_for else b"",
+        proto,
+        forwarded_host,
+        hop.request_id,
+        hop.traceparent,
+        face.name,
+        b"" if not face.via else _VIA if head.minor else _VIA_TEN,
     )
 
 
@@ -105,7 +107,7 @@ def response_bytes(head: ResponseHead, framing: bytes, added: bytes) -> bytes:
     """
     lines = head.lines
     if head.status < 200 or head.status == 204:
-        lines = [line for line in lines if not line[:15].lower() == b"content-length:"]
+        lines = [line for line in lines if line[:15].lower() != b"content-length:"]
     return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
         head.status,
         head.reason,
@@ -113,6 +115,24 @@ def response_bytes(head: ResponseHead, framing: bytes, added: bytes) -> bytes:
         framing,
         added,
     )
+
+
+@lru_cache(maxsize=4096)
+def exposed_lines(source: str, reason: str, bucket: int | None, fallback: str | None) -> bytes:
+    """The X-Cutover-* lines of a response (contract section 5); few differ, so they are remembered."""
+    lines = f"X-Cutover-Source: {source}\r\nX-Cutover-Reason: {reason}\r\n"
+    if bucket is not None:
+        lines += f"X-Cutover-Bucket: {bucket}\r\n"
+    if fallback is not None:
+        lines += f"X-Cutover-Fallback: {fallback}\r\n"
+    return lines.encode()
+
+
+def connection_line(head: RequestHead, *, keep_alive: bool) -> bytes:
+    """The Connection line that tells this client whether the connection stays open, where it needs telling."""
+    if not keep_alive:
+        return b"Connection: close\r\n"
+    return b"" if head.minor else b"Connection: keep-alive\r\n"
 
 
 def via_line(head: ResponseHead) -> bytes:

@@ -5,17 +5,16 @@ An attempt decides nothing about the request: it tells its exchange what happene
 Neighbours: `handler` owns it, `pool` lends it a connection, `upstream` feeds it.
 """
 
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, Protocol
 
 from proxy.core.fallback import is_idempotent
-from proxy.core.fields import FieldTable
 from proxy.core.framing import BodyReader, chunk_of, last_chunk
-from proxy.core.heads import ResponseHead
-from proxy.core.model import FailureKind, Role
+from proxy.core.heads import ResponseHead, ResponseRules
+from proxy.core.model import FailureKind
 from proxy.net.pool import Pool
 from proxy.net.upstream import UpstreamConnection
+from proxy.settings.snapshot import SourcePlan
 
 NEVER: Final = float("inf")
 _FRESH_ENOUGH_S: Final = 1.0  # a pooled connection older than this is not trusted with a non-idempotent request
@@ -48,12 +47,16 @@ class RequestBody:
         return chunks + last_chunk(self.trailers) if self.complete else chunks
 
 
+NO_BODY: Final = RequestBody(complete=True, chunked=False)
+"""What every request without a body shares; nobody changes it."""
+
+
 class AttemptOwner(Protocol):
     """The exchange as its attempts see it."""
 
     request_body: RequestBody
 
-    def on_interim(self, attempt: "Attempt", head: ResponseHead) -> None:
+    def on_interim(self, head: ResponseHead) -> None:
         """Hear that a 1xx head arrived."""
 
     def on_progress(self, attempt: "Attempt") -> None:
@@ -62,8 +65,8 @@ class AttemptOwner(Protocol):
     def on_attempt_failed(self, attempt: "Attempt", kind: FailureKind) -> None:
         """Hear that the attempt ended without a whole response."""
 
-    def on_upstream_writable(self, attempt: "Attempt", *, writable: bool) -> None:
-        """Hear that the upstream stopped or resumed taking the request body."""
+    def on_upstream_writable(self, *, writable: bool) -> None:
+        """Hear that an upstream stopped or resumed taking the request body."""
 
 
 class Phase(Enum):
@@ -80,64 +83,60 @@ class Phase(Enum):
 class Attempt:
     """One exchange with one upstream.
 
-    `pieces` is content received and not yet taken by the exchange, `held` its length in bytes. `complete` means
-    the response is whole by its framing. `deadline` is on the plane's clock, `NEVER` while it does not run.
+    `pieces` is content received and not yet taken by the exchange, `held` its length in bytes, `accounted` what
+    the process's ledger knows of that. `complete` means the response is whole by its framing. `deadline` is on
+    the plane's clock, `NEVER` while it does not run. `recorded` is set by the exchange.
     """
 
-    __slots__ = ("_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted", "body",
-                 "complete", "deadline", "fates", "head", "header_bytes", "header_count", "held", "method", "phase",
-                 "pieces", "progress_s", "recorded", "role", "source", "started", "waiting")  # fmt: skip
+    __slots__ = (
+        "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted",
+        "body", "complete", "deadline", "head", "held", "method", "phase", "pieces", "plan", "progress_s",
+        "recorded", "rules", "started", "waiting",
+    )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - it is built in one place, from one snapshot
+    def __init__(
         self,
         owner: AttemptOwner,
-        role: Role,
-        source: str,
+        plan: SourcePlan,
         pool: Pool,
-        *,
-        method: bytes,
-        request_head: bytes,
-        fates: FieldTable,
-        header_bytes: int,
-        header_count: int,
+        rules: ResponseRules,
+        request: tuple[bytes, bytes],
         timeout_s: float,
-        progress_s: float,
-        clock: Callable[[], float],
     ) -> None:
+        """`request` is the method and the head to send; `timeout_s` bounds the attempt until commit."""
         self._owner = owner
-        self.role = role
-        self.source = source
+        self.plan = plan
         self._pool = pool
-        self.method = method
-        self._request_head = request_head
-        self.fates = fates
-        self.header_bytes = header_bytes
-        self.header_count = header_count
-        self._clock = clock
+        self.rules = rules
+        self.method, self._request_head = request
+        self._clock = pool.now
         self._connection: UpstreamConnection | None = None
         self._replaced = False
         self._remaining_s = timeout_s
-        self.progress_s = progress_s
-        self.started = clock()
-        self.deadline = self.started + timeout_s
+        self.progress_s = timeout_s
+        self.started = now = pool.now()
+        self.deadline = now + timeout_s
         self.phase = Phase.WAITING
         self.waiting = True
         self.head: ResponseHead | None = None
         self.body: BodyReader | None = None
         self.pieces: list[bytes] = []
         self.held = 0
+        self.accounted = 0
         self.complete = False
-        self.accounted = 0  # of `held`, what the process's ledger knows of
         self.recorded = False
 
     def __repr__(self) -> str:
-        return f"<Attempt on {self.source} {self.phase.name} held={self.held}>"
+        return f"<Attempt on {self.plan.name} {self.phase.name} held={self.held}>"
 
-    def open(self, *, fresh: bool = False) -> None:
-        """Ask for a connection and send the request on it; the exchange may be called back before this returns."""
-        self.waiting = True
+    def open(self) -> None:
+        """Ask for a connection and send the request; the exchange may be called back before this returns."""
         limit = NEVER if is_idempotent(self.method) else _FRESH_ENOUGH_S
-        connection = self._pool.acquire(self, self._clock(), idle_at_most_s=-1.0 if fresh else limit)
+        self._acquire(self.started, limit)
+
+    def _acquire(self, now: float, idle_at_most_s: float) -> None:
+        self.waiting = True
+        connection = self._pool.acquire(self, now, idle_at_most_s)
         if connection is not None:
             self.waiting = False
             self.on_connection(connection)
@@ -147,21 +146,17 @@ class Attempt:
         self._connection = connection
         self.phase = Phase.SENT
         body = self._owner.request_body
+        if body is NO_BODY:
+            connection.begin(self, self._request_head)
+            return
+        connection.begin(self, self._request_head + body.framed(body.kept or []))
         if not body.complete:
             self._stop_clock()
-        request = self._request_head
-        if body.kept:
-            request += body.framed(body.kept)
-        elif body.chunked and body.complete:
-            request += last_chunk(body.trailers)
-        connection.begin(self, request)
-        if not body.complete:
-            self._owner.on_upstream_writable(self, writable=True)
+            self._owner.on_upstream_writable(writable=True)
 
     def on_unconnected(self, kind: FailureKind) -> None:
         """See pool.Waiter."""
-        self._end()
-        self._owner.on_attempt_failed(self, kind)
+        self._fail(kind)
 
     def send_body(self, pieces: list[bytes]) -> None:
         """Send body content that has just arrived; while waiting for a connection it stays in `RequestBody`."""
@@ -171,7 +166,7 @@ class Attempt:
         data = body.framed(pieces)
         if data:
             self._connection.send(data)
-        if body.complete and self.deadline == NEVER and self.head is None:
+        if body.complete and self.head is None:
             self._start_clock()
 
     @property
@@ -190,16 +185,18 @@ class Attempt:
 
     def on_upstream_writable(self, *, writable: bool) -> None:
         """See upstream.ResponseSink: while the upstream does not take the body, the time that runs is its own."""
-        if self.head is None and not self._owner.request_body.complete:
+        if self._owner.request_body.complete:
+            return
+        if self.head is None:
             if writable:
                 self._stop_clock()
             else:
                 self._start_clock()
-        self._owner.on_upstream_writable(self, writable=writable)
+        self._owner.on_upstream_writable(writable=writable)
 
     def on_interim(self, head: ResponseHead) -> None:
         """See upstream.ResponseSink."""
-        self._owner.on_interim(self, head)
+        self._owner.on_interim(head)
 
     def on_parts(self, head: ResponseHead | None, pieces: list[bytes], body: BodyReader | None) -> None:
         """See upstream.ResponseSink."""
@@ -207,11 +204,12 @@ class Attempt:
             self.head = head
             self.body = body
             self.phase = Phase.ANSWERING
-        for piece in pieces:
-            self.held += len(piece)
-        self.pieces += pieces
-        self.complete = body is None or body.complete
-        if self.complete:
+        if pieces:
+            for piece in pieces:
+                self.held += len(piece)
+            self.pieces += pieces
+        if body is None or body.complete:
+            self.complete = True
             self._release()
         self._owner.on_progress(self)
 
@@ -227,30 +225,28 @@ class Attempt:
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""
         self._connection = None
-        if stale and not self._replaced and is_idempotent(self.method) and self._owner.request_body.kept is not None:
+        body_kept = self._owner.request_body.kept is not None
+        if stale and not self._replaced and is_idempotent(self.method) and body_kept:
             self._replaced = True
             self.phase = Phase.WAITING
             self._start_clock()
-            self.open(fresh=True)
+            self._acquire(self._clock(), -1.0)  # no pooled one is fresh enough
             return
         self._fail(kind)
 
     def on_deadline(self) -> None:
         """Fail because time is up."""
-        if self.phase is Phase.WAITING:
-            self._fail(FailureKind.OVERLOAD if self._pool.full else FailureKind.CONNECT_ERROR)
-        else:
+        if self.phase is not Phase.WAITING:
             self._fail(FailureKind.TIMEOUT)
+        else:
+            self._fail(FailureKind.OVERLOAD if self._pool.full else FailureKind.CONNECT_ERROR)
 
     def _fail(self, kind: FailureKind) -> None:
-        self._end()
+        self.cancel()
         self._owner.on_attempt_failed(self, kind)
 
     def cancel(self) -> None:
         """Stop; the exchange hears nothing more of this attempt."""
-        self._end()
-
-    def _end(self) -> None:
         self.phase = Phase.ENDED
         self.waiting = False
         self.deadline = NEVER
@@ -260,8 +256,10 @@ class Attempt:
 
     def take(self) -> list[bytes]:
         """Hand over the content received so far."""
-        pieces, self.pieces = self.pieces, []
-        self.held = 0
+        pieces = self.pieces
+        if pieces:
+            self.pieces = []
+            self.held = 0
         return pieces
 
     def expect_progress(self) -> None:

@@ -92,7 +92,7 @@ class Downstream(asyncio.Protocol):
         if len(plane.connections) > self.snapshot.limits.connections:
             self._refuse(MalformedRequest("too many connections", 503, RequestFault.CONNECTION_LIMIT))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
         self._phase = Phase.CLOSED
         self._plane.connections.discard(self)

@@ -77,7 +77,7 @@ class Listener:
         for connection in tuple(plane.connections):
             connection.drain()
         end = plane.clock() + timeout_s
-        while plane.connections and plane.clock() < end:
+        while plane.connections and plane.clock() < end:  # noqa: ASYNC110 - once, at the end; an event would cost every request
             await asyncio.sleep(_DRAIN_CHECK_S)
         for connection in tuple(plane.connections):
             connection.abort()
@@ -86,7 +86,7 @@ class Listener:
         for pool in plane.pools.values():
             pool.close()
         if isinstance(self._address, UnixAddress):
-            Path(self._address.path).unlink(missing_ok=True)
+            _remove_socket(self._address.path)
 
 
 def open_listener(address: ListenAddress) -> socket.socket:
@@ -101,7 +101,7 @@ def open_listener(address: ListenAddress) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(where)
         sock.listen(_BACKLOG)
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
     except BaseException:
         sock.close()
         raise
@@ -115,11 +115,15 @@ def _open_unix(path: str) -> socket.socket:
             Path(path).unlink()
         sock.bind(path)
         sock.listen(_BACKLOG)
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _remove_socket(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
 
 
 def _is_answered(path: str) -> bool:

@@ -85,7 +85,7 @@ class Pool:
         """Whether no further connection may be opened."""
         return self.busy >= self._limits.max_connections
 
-    def acquire(self, waiter: Waiter, now: float, *, idle_at_most_s: float = float("inf")) -> UpstreamConnection | None:
+    def acquire(self, waiter: Waiter, now: float, idle_at_most_s: float) -> UpstreamConnection | None:
         """Lend a connection unused for at most `idle_at_most_s`, or None: then the waiter is called back.
 
         The call-back may come before this returns (`on_unconnected` with overload, when no place is left).

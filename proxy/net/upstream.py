@@ -9,9 +9,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.core.errors import MalformedBody, MalformedResponse
-from proxy.core.fields import FieldTable
 from proxy.core.framing import BodyReader, UntilClose, response_body
-from proxy.core.heads import HEAD_END, ResponseHead, parse_response
+from proxy.core.heads import HEAD_END, ResponseHead, ResponseRules, parse_response
 from proxy.core.model import FailureKind
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ class ResponseSink(Protocol):
     """An attempt as its connection sees it. After `on_lost` or the last `on_parts` it hears nothing more."""
 
     method: bytes
-    fates: FieldTable
-    header_bytes: int
-    header_count: int
+    rules: ResponseRules
 
     def on_interim(self, head: ResponseHead) -> None:
         """A 1xx head arrived."""
@@ -149,7 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
             end = data.find(HEAD_END)
             if end < 0:
                 self._buffer = data
-                if len(data) > sink.header_bytes:
+                if len(data) > sink.rules.header_bytes:
                     self._fail(FailureKind.INVALID_RESPONSE)
                 return
             try:
@@ -168,9 +165,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._read_body(head, data)
 
     def _parse(self, sink: ResponseSink, data: bytes) -> ResponseHead:
-        if len(data) > sink.header_bytes or data.count(b"\r\n") - 2 > sink.header_count:
+        rules = sink.rules
+        if len(data) > rules.header_bytes or data.count(b"\r\n") - 2 > rules.header_count:
             raise MalformedResponse("head over its limits")
-        head = parse_response(data, sink.fates)
+        head = parse_response(data, rules.fates)
         if head.status < 200:
             self._interim += 1
             if head.status == 101 or self._interim > _MOST_INTERIM:
@@ -206,7 +204,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._body.complete = True
             self._sink.on_parts(None, [], self._body)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
         if self._state is not _State.CLOSED:
             self._fail(FailureKind.RESET)

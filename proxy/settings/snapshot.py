@@ -13,6 +13,7 @@ from typing import Final
 from proxy.core.bucketing import salt_prefix
 from proxy.core.fallback import FallbackPolicy, Replay
 from proxy.core.fields import DROP_FOR_LEGACY, DROP_FOR_TARGET, FieldTable, request_table, response_table
+from proxy.core.heads import ResponseRules
 from proxy.core.identity import Extractor, IdKind
 from proxy.core.model import Role
 from proxy.core.rewrite import UpstreamFace
@@ -63,7 +64,7 @@ class Snapshot:
     fallback: FallbackPolicy
     limits: Limits
     request_fates: FieldTable
-    response_fates: FieldTable
+    response_rules: ResponseRules
     trusts: Callable[[str | None], bool]
     expose: bool
     via: bool
@@ -118,7 +119,7 @@ def compile_snapshot(settings: Settings, revision: str) -> Snapshot:
         ),
         limits=settings.limits,
         request_fates=_request_fates(settings, extractors),
-        response_fates=response_table(),
+        response_rules=ResponseRules(response_table(), settings.limits.header_bytes, settings.limits.header_count),
         trusts=_trust(settings.forwarded.trusted_proxies),
         expose=settings.expose,
         via=settings.forwarded.via,
@@ -144,10 +145,8 @@ def _operation(configured: ConfiguredOperation) -> Operation:
 
 def _plan(role: Role, source: Source, *, via: bool) -> SourcePlan:
     authority = source.url.authority.encode()
-    if source.host == _HOST_KEPT:
-        host = None
-    else:
-        host = authority if source.host == _HOST_OF_URL else source.host.encode()
+    hosts = {_HOST_KEPT: None, _HOST_OF_URL: authority}
+    host = hosts.get(source.host, source.host.encode())
     face = UpstreamFace(
         name=source.name.encode(),
         authority=authority,

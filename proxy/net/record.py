@@ -1,0 +1,92 @@
+"""record: what is written down when an attempt and a request end.
+
+Metrics and the access line, nothing else. Neighbours: `handler` calls it with the facts.
+"""
+
+from typing import NamedTuple
+
+from proxy.core.fallback import FallbackPolicy
+from proxy.core.heads import RequestHead, ResponseHead
+from proxy.core.model import OUTCOME_OK, Decision, FallbackResult, Role, status_label
+from proxy.core.rewrite import Hop
+from proxy.net.plane import DataPlane
+from proxy.telemetry.access_log import AccessEntry
+from proxy.telemetry.tracing import trace_id_of
+
+AttemptRecord = tuple[str, str, int | None, float]
+"""Source, outcome, status, seconds."""
+
+
+class RequestRecord(NamedTuple):
+    """The facts of a request that has ended. Sizes are of content, in bytes."""
+
+    head: RequestHead
+    hop: Hop
+    operation: str
+    decision: Decision
+    source: str
+    status: int
+    seconds: float
+    bytes_in: int
+    bytes_out: int
+    attempts: tuple[AttemptRecord, ...]
+    fallback: str | None
+
+
+def outcome_of(policy: FallbackPolicy, role: Role, status: int) -> str:
+    """The outcome of an attempt with a whole response: `ok`, or its status where that is a failure."""
+    if status < 400 or (status < 500 and (role is Role.LEGACY or status not in policy.statuses)):
+        return OUTCOME_OK
+    return status_label(status)
+
+
+def fallback_result(
+    target_status: int | None, answered_by: Role | None, status: int, *, complete: bool
+) -> FallbackResult:
+    """What became of a fallback. `target_status` is the status that caused it, if one did.
+
+    `answered_by` is None when the proxy answered itself or the client left before any answer.
+    """
+    if answered_by is not Role.LEGACY or not complete:
+        return FallbackResult.FAILED
+    if status == target_status:
+        return FallbackResult.CONFIRMED
+    return FallbackResult.SERVED if status < 500 else FallbackResult.FAILED
+
+
+def record_cache(plane: DataPlane, source: str, operation: str, head: ResponseHead) -> None:
+    """Count what a CDN in front of the source said of its cache."""
+    noted = head.noted
+    for name in (b"x-cache", b"cf-cache-status"):
+        if name in noted:
+            hit = b"hit" in noted[name][0].lower()
+            break
+    else:
+        if b"age" not in noted:
+            return
+        hit = noted[b"age"][0] not in (b"", b"0")
+    plane.metrics.cache_looked_up(source, operation, "hit" if hit else "miss")
+
+
+def log_request(plane: DataPlane, record: RequestRecord) -> None:
+    """Write the access line."""
+    head, hop, decision = record.head, record.hop, record.decision
+    plane.access_log.record(
+        AccessEntry(
+            ts=plane.wall_clock(),
+            request_id=hop.request_id,
+            trace_id=trace_id_of(hop.traceparent),
+            method=head.method,
+            path=head.path,
+            operation=record.operation,
+            bucket=decision.bucket,
+            source=record.source,
+            reason=decision.reason,
+            status=record.status,
+            duration_s=record.seconds,
+            bytes_in=record.bytes_in,
+            bytes_out=record.bytes_out,
+            attempts=record.attempts,
+            fallback=record.fallback,
+        )
+    )
