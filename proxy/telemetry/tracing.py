@@ -1,0 +1,58 @@
+"""Request ids and W3C trace context: making them, and judging those a client sent.
+
+Pure but for the random bits it is given. Neighbours: `net` writes the values as headers, `access_log` as
+fields.
+Source: W3C Trace Context, section 3.2 (https://www.w3.org/TR/trace-context/#traceparent-header).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+_TRACEPARENT: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x20-\x7e]*)?"
+)
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACE_ID: Final = slice(3, 35)
+
+
+class TraceIds:
+    """Makes ids from `randbits(n)`, an integer of n random bits (ids are names here, not secrets)."""
+
+    __slots__ = ("_randbits",)
+
+    def __init__(self, randbits: Callable[[int], int]) -> None:
+        self._randbits = randbits
+
+    def new_request_id(self) -> bytes:
+        """Make a request id: 32 lower-case hex digits."""
+        return b"%032x" % self._randbits(128)
+
+    def new_traceparent(self) -> bytes:
+        """Start a sampled trace: `00-<32 hex>-<16 hex>-01`, neither id ever all zero."""
+        bits = self._randbits(192)
+        # `or 1`: all-zero ids are invalid by the specification, and a generator may give them.
+        return b"00-%032x-%016x-01" % (bits >> 64 or 1, bits & 0xFFFF_FFFF_FFFF_FFFF or 1)
+
+    def __repr__(self) -> str:
+        return f"<TraceIds from {self._randbits!r}>"
+
+
+def valid_traceparent(value: bytes) -> bool:
+    """Whether a `traceparent` may be passed on.
+
+    Version 00 is exactly 55 characters; a later version may go on after a further dash; version ff and
+    all-zero ids are invalid; hex digits are lower-case.
+    """
+    match = _TRACEPARENT.fullmatch(value)
+    return match is not None and not (match[2] is not None and value.startswith(b"00"))
+
+
+def trace_id_of(value: bytes) -> str:
+    """Take the trace id (32 hex digits) of a valid `traceparent`."""
+    return value[_TRACE_ID].decode("ascii")
+
+
+def valid_request_id(value: bytes) -> bool:
+    """Whether a client's request id is kept: 1 to 128 visible ASCII characters."""
+    return _REQUEST_ID.fullmatch(value) is not None
