@@ -79,7 +79,7 @@ class LineWriter:
         if count:
             batch = self._lines[:]
             del self._lines[:count]
-            chunks = list(pack(batch, self._sink.max_write))
+            chunks = list(pack(batch))
             dropped = 0
             if not self._sink.may_block and self._handed_lines == self._done_lines:
                 chunks, dropped = self._write_now(chunks)

@@ -17,22 +17,18 @@ from typing import Final
 PIPE_BYTES: Final = 1024 * 1024
 """Wanted capacity of a pipe: what 50 ms of busy traffic write; the usual 64 KiB are 150 lines."""
 
-FILE_WRITE_BYTES: Final = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Sink:
     """`write(chunk)` as `os.write`: the bytes taken, `BlockingIOError` when there is no room, `OSError`.
 
-    `may_block` says that `write` may wait instead. `max_write` bytes go in one piece: up to PIPE_BUF a write
-    to a pipe is atomic (POSIX); a regular file has no such bound, the kernel takes one writer at a time.
+    `may_block` says that `write` may wait instead.
     `release` gives up what was opened for the sink; the descriptor it was made of stays open.
     """
 
     fd: int
     write: Callable[[bytes], int]
     may_block: bool
-    max_write: int = select.PIPE_BUF
     release: Callable[[], None] = lambda: None
 
     def wait(self, timeout_s: float) -> None:
@@ -53,7 +49,7 @@ def open_sink(fd: int) -> Sink:
     except OSError:
         return _waiting(fd)
     if stat.S_ISREG(mode):
-        return _waiting(fd, FILE_WRITE_BYTES)
+        return _waiting(fd)
     if stat.S_ISSOCK(mode):
         return _socket(fd)
     try:
@@ -68,8 +64,8 @@ def open_sink(fd: int) -> Sink:
     return Sink(again, lambda chunk: os.write(again, chunk), may_block=False, release=lambda: os.close(again))
 
 
-def _waiting(fd: int, max_write: int = select.PIPE_BUF) -> Sink:
-    return Sink(fd, lambda chunk: os.write(fd, chunk), may_block=True, max_write=max_write)
+def _waiting(fd: int) -> Sink:
+    return Sink(fd, lambda chunk: os.write(fd, chunk), may_block=True)
 
 
 def _socket(fd: int) -> Sink:
