@@ -136,6 +136,7 @@ class Sidecar:
     def _tick(self) -> None:
         """Do what is due now and then: write log lines, look for the kill switch, keep the rolling figures."""
         self.control.look_for_kill_switch()
+        self.control.look_at_breaker()
         self._window.tick(self.plane.clock())
         self.writer.flush()
         asyncio.get_running_loop().call_later(_TICK_S, self._tick)

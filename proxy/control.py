@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from proxy import __version__
 from proxy.admin.control import RevisionMismatch, RolloutChange, RolloutOutcome
+from proxy.core.breaker import BreakerState
 from proxy.core.model import Role
 from proxy.explain import explain
 from proxy.net.plane import DataPlane
@@ -25,7 +26,7 @@ _IN_MEMORY = "applied in memory; the configuration file was not changed"
 class RunningProxy:
     """One process's controls. `serving` is false while starting or draining."""
 
-    __slots__ = ("_kill_switch", "_loaded", "_loaded_at", "_override", "_plane", "_window", "serving")
+    __slots__ = ("_breaker_said", "_kill_switch", "_loaded", "_loaded_at", "_override", "_plane", "_window", "serving")
 
     def __init__(self, plane: DataPlane, loaded: LoadedSettings, window: RollingWindow) -> None:
         self._plane = plane
@@ -34,6 +35,7 @@ class RunningProxy:
         self._window = window
         self._override: dict[str, object] | None = None
         self._kill_switch = loaded.settings.rollout.kill_switch_file
+        self._breaker_said = BreakerState.ADMITTING
         self.serving = False
         self._apply(plane.snapshot)
         self.look_for_kill_switch()
@@ -67,6 +69,18 @@ class RunningProxy:
             self._apply(self._plane.snapshot.with_kill_switch(engaged=engaged))
             self._plane.events.warning("kill_switch", engaged=engaged, file=self._kill_switch)
 
+    def look_at_breaker(self) -> None:
+        """Tell when the breaker has changed its state."""
+        state = self._plane.breaker.state(self._plane.clock())
+        if state is not self._breaker_said:
+            self._plane.events.warning(
+                "breaker",
+                state=state.name.lower(),
+                was=self._breaker_said.name.lower(),
+                source=self._plane.snapshot.target.name,
+            )
+            self._breaker_said = state
+
     # admin.control.Control
 
     def ready(self) -> bool:
@@ -84,6 +98,7 @@ class RunningProxy:
             "enabled": rollout.enabled,
             "override": self._override,
             "kill_switch": rollout.kill_switch,
+            "breaker": self._breaker_said.name.lower(),
             "ready": self.serving,
             "last_reload": {"result": "applied", "at": self._loaded_at, "error": None},
             "workers": [
@@ -176,4 +191,5 @@ class RunningProxy:
 
     def breaker_states(self) -> Mapping[str, int]:
         """See LiveGauges."""
-        return {}
+        state = self._plane.breaker.state(self._plane.clock())
+        return {self._plane.snapshot.target.name: int(state), self._plane.snapshot.legacy.name: 0}

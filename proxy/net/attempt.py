@@ -90,7 +90,7 @@ class Attempt:
 
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted",
-        "body", "complete", "deadline", "head", "held", "method", "phase", "pieces", "plan", "progress_s",
+        "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan", "progress_s",
         "recorded", "rules", "started", "waiting",
     )  # fmt: skip
 
@@ -125,12 +125,14 @@ class Attempt:
         self.accounted = 0
         self.complete = False
         self.recorded = False
+        self.opened = False
 
     def __repr__(self) -> str:
         return f"<Attempt on {self.plan.name} {self.phase.name} held={self.held}>"
 
     def open(self) -> None:
         """Ask for a connection and send the request; the exchange may be called back before this returns."""
+        self.opened = True
         limit = NEVER if is_idempotent(self.method) else _FRESH_ENOUGH_S
         self._acquire(self.started, limit)
 
@@ -238,8 +240,10 @@ class Attempt:
         """Fail because time is up."""
         if self.phase is not Phase.WAITING:
             self._fail(FailureKind.TIMEOUT)
+        elif self.opened and not self._pool.full:
+            self._fail(FailureKind.CONNECT_ERROR)
         else:
-            self._fail(FailureKind.OVERLOAD if self._pool.full else FailureKind.CONNECT_ERROR)
+            self._fail(FailureKind.OVERLOAD)
 
     def _fail(self, kind: FailureKind) -> None:
         self.cancel()

@@ -4,8 +4,10 @@ The exchange is a set of call-backs on the event loop and starts no task of its 
 `core`; here it is done. Neighbours: `downstream` starts it and takes what it writes, `attempt` reports to it.
 """
 
+from asyncio import TimerHandle
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.breaker import counts_as_failure
 from proxy.core.fallback import FallbackPolicy, RequestFacts, Verdict, failure_status, judge_hold, may_fall_back
 from proxy.core.framing import chunk_of, last_chunk
 from proxy.core.heads import RequestHead, ResponseHead
@@ -16,20 +18,23 @@ from proxy.core.model import (
     Decision,
     FailureKind,
     FallbackResult,
+    Reason,
     Role,
     status_label,
 )
-from proxy.core.rewrite import connection_line, exposed_lines, request_bytes, response_bytes, via_line
+from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, via_line
 from proxy.core.routing import Operation
 from proxy.net.answers import problem
 from proxy.net.arrival import decide, hop_of
 from proxy.net.attempt import NO_BODY, Attempt, RequestBody
 from proxy.net.plane import DataPlane
+from proxy.net.probe import Probe
 from proxy.net.record import RequestRecord, fallback_result, log_request, outcome_of, record_cache
 
 if TYPE_CHECKING:
     from proxy.net.downstream import Downstream
 
+_READS: Final = frozenset((b"GET", b"HEAD"))
 _EVENT_STREAM: Final = b"text/event-stream"
 
 
@@ -38,8 +43,8 @@ class Exchange:
 
     __slots__ = (
         "_attempts", "_bytes_out", "_chunked", "_committed", "_decision", "_downstream", "_fallback",
-        "_fallback_status", "_head", "_hop", "_operation", "_plane", "_records", "_said_continue", "_snapshot",
-        "_spare", "_started", "ended", "request_body",
+        "_fallback_status", "_head", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records",
+        "_said_continue", "_second", "_snapshot", "_spare", "_started", "ended", "request_body",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, downstream: "Downstream", head: RequestHead) -> None:
@@ -56,6 +61,9 @@ class Exchange:
         self._records: list[tuple[str, str, int | None, float]] = []
         self._committed: Attempt | None = None
         self._spare: Attempt | None = None  # the target's own answer, should legacy fail too
+        self._second: Attempt | None = None  # on legacy, when the first was on the target
+        self._hedged = False
+        self._hedge_timer: TimerHandle | None = None
         self._fallback: str | None = None
         self._fallback_status: int | None = None
         self._chunked = False
@@ -69,27 +77,47 @@ class Exchange:
 
     def start(self) -> None:
         """Send the request to the source decided on; may end the exchange before it returns."""
+        plane, operation = self._plane, self._operation
+        if self._decision.role is Role.TARGET:
+            if not plane.breaker.admits(self._started):
+                self._avoid_target()
+            else:
+                hedge_after_s = operation.hedge_after_s or self._snapshot.hedge_after_s
+                if hedge_after_s is not None and self._is_plain_read and self._snapshot.fallback.enabled:
+                    self._hedge_timer = plane.call_later(hedge_after_s, self._hedge)
         decision = self._decision
-        source = self._snapshot.source(decision.role).name
-        self._plane.metrics.decided(source, self._operation.name, decision.reason)
-        self._attempt_on(decision.role)
+        plane.metrics.decided(self._snapshot.source(decision.role).name, operation.name, decision.reason)
+        self._new_attempt(decision.role).open()
+
+    @property
+    def _is_plain_read(self) -> bool:
+        return self._head.method in _READS and self.request_body is NO_BODY
+
+    def _avoid_target(self) -> None:
+        """Send the user to legacy while the breaker rejects, and perhaps a copy to the target to see how it is."""
+        plane = self._plane
+        self._decision = Decision(Role.LEGACY, Reason.BREAKER_OPEN, self._decision.bucket)
+        probe_round = plane.breaker.wants_probe(self._started) if self._is_plain_read else 0
+        if probe_round:
+            Probe(plane, self._snapshot, self._operation, self._head, self._hop, probe_round).start()
 
     # attempt
 
-    def _attempt_on(self, role: Role) -> None:
-        snapshot, plane = self._snapshot, self._plane
-        plan = snapshot.source(role)
-        attempt = Attempt(
-            self,
-            plan,
-            plane.pools[role],
-            snapshot.response_rules,
-            (self._head.method, request_bytes(self._head, plan.face, self._hop)),
-            self._operation.timeout_s or plan.timeout_s,
-        )
+    def _new_attempt(self, role: Role) -> Attempt:
+        attempt = self._plane.new_attempt(self, self._snapshot, role, self._operation, self._head, self._hop)
         self._attempts.append(attempt)
-        plane.metrics.inflight[plan.name] += 1
-        attempt.open()
+        return attempt
+
+    def _ask_legacy_too(self) -> None:
+        """The second attempt, of a fallback or a hedge; there is never a third."""
+        self._second = self._new_attempt(Role.LEGACY)
+        self._plane.gate.enter(self._second)
+
+    def _hedge(self) -> None:
+        """Start legacy too: the target has not answered by now, and whoever is first answers the user."""
+        if not self.ended and self._committed is None and self._second is None:
+            self._hedged = True
+            self._ask_legacy_too()
 
     def on_body(self, pieces: list[bytes], *, complete: bool, trailers: list[bytes]) -> None:
         """Take request content from the client and pass it on."""
@@ -181,7 +209,7 @@ class Exchange:
         elif attempt.plan.role is Role.LEGACY:
             if self._spare is not None:
                 self._commit(self._spare)
-            else:
+            elif not self._hedge_goes_on():
                 self._fail(kind)
         elif not self._fall_back_if_allowed(self._snapshot.fallback, kind, kind):
             self._fail(kind)
@@ -195,12 +223,20 @@ class Exchange:
         if not may_fall_back(policy, facts, kind):
             self._plane.metrics.fell_back(self._operation.name, reason, FallbackResult.SUPPRESSED)
             return False
+        second = self._second
+        if second is not None and second.recorded:
+            return False  # a hedge asked legacy already, and it failed
         self._fallback = reason
         if spare is not None:
             self._spare = spare
             self._hold(spare)
-        self._attempt_on(Role.LEGACY)
+        if second is None:
+            self._ask_legacy_too()
         return True
+
+    def _hedge_goes_on(self) -> bool:
+        """Whether the target is still being asked, although legacy, hedging it, has failed."""
+        return self._hedged and any(not attempt.recorded for attempt in self._attempts)
 
     def _hold(self, attempt: Attempt) -> None:
         """Account for what is held; a spare that grows too long waits where it is."""
@@ -222,6 +258,8 @@ class Exchange:
         for other in self._attempts:
             if other is not attempt:
                 self._abandon(other)
+        if self._hedged:
+            self._plane.metrics.hedged(self._operation.name, attempt.plan.name)
         self._release_hold(attempt)
         pieces = attempt.take()
         framing = self._choose_framing(attempt, head, pieces)
@@ -369,13 +407,22 @@ class Exchange:
         attempt.recorded = True
         status = attempt.head.status if attempt.head is not None else None
         name = attempt.plan.name
+        kind = outcome if isinstance(outcome, FailureKind) else None
         if outcome is None:
             outcome = outcome_of(self._snapshot.fallback, attempt.plan.role, status or 0)
         plane = self._plane
-        seconds = plane.clock() - attempt.started
+        now = plane.clock()
+        seconds = now - attempt.started
         plane.metrics.inflight[name] -= 1
         plane.metrics.attempted(name, self._operation.name, outcome, seconds)
         self._records.append((name, outcome, status, seconds))
+        if attempt.plan.role is Role.TARGET:
+            if outcome != OUTCOME_CANCELLED:
+                failed = counts_as_failure(kind, status)
+                if failed is not None:
+                    plane.breaker.on_attempt(now, failed=failed)
+        elif attempt is self._second:
+            plane.gate.leave(attempt)
 
     def _record(self, source: str, status: int) -> None:
         """Count and log the request; the last thing that happens to it."""
@@ -406,9 +453,11 @@ class Exchange:
                     fallback=self._fallback,
                 ),
             )
+        if self._hedge_timer is not None:
+            self._hedge_timer.cancel()
         # Attempts refer to their exchange: without the cycle both go at once, and the garbage collector rests.
         self._attempts.clear()
-        self._committed = self._spare = None
+        self._committed = self._spare = self._second = None
 
 
 def _is_event_stream(head: ResponseHead) -> bool:

@@ -63,6 +63,8 @@ class Listener:
             exchange = connection.exchange
             if exchange is not None:
                 exchange.check_deadlines(now)
+        for probe in tuple(plane.probes):
+            probe.check_deadlines(now)
         for pool in plane.pools.values():
             pool.sweep(now)
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -83,6 +85,8 @@ class Listener:
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        for probe in tuple(plane.probes):
+            probe.cancel()
         for pool in plane.pools.values():
             pool.close()
         if isinstance(self._address, UnixAddress):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from proxy.core.breaker import BreakerPolicy
 from proxy.core.bucketing import salt_prefix
 from proxy.core.fallback import FallbackPolicy, Replay
 from proxy.core.fields import DROP_FOR_LEGACY, DROP_FOR_TARGET, FieldTable, request_table, response_table
@@ -19,7 +20,7 @@ from proxy.core.model import Role
 from proxy.core.rewrite import UpstreamFace
 from proxy.core.routing import Operation, OperationTable, RolloutPolicy
 from proxy.settings.addresses import IpNetwork
-from proxy.settings.schema import Limits, Settings, Source
+from proxy.settings.schema import CircuitBreaker, Limits, Settings, Source
 from proxy.settings.schema import Operation as ConfiguredOperation
 
 _REPLAY: Final = {False: Replay.NEVER, True: Replay.ALWAYS, "idempotency_key": Replay.WITH_IDEMPOTENCY_KEY}
@@ -62,6 +63,8 @@ class Snapshot:
     legacy: SourcePlan
     target: SourcePlan
     fallback: FallbackPolicy
+    breaker: BreakerPolicy
+    hedge_after_s: float | None
     limits: Limits
     request_fates: FieldTable
     response_rules: ResponseRules
@@ -117,6 +120,8 @@ def compile_snapshot(settings: Settings, revision: str) -> Snapshot:
             response_buffer=settings.fallback.response_buffer,
             replay=_REPLAY[settings.fallback.unsafe_methods],
         ),
+        breaker=_breaker(settings.target.circuit_breaker),
+        hedge_after_s=settings.fallback.hedge_after,
         limits=settings.limits,
         request_fates=_request_fates(settings, extractors),
         response_rules=ResponseRules(response_table(), settings.limits.header_bytes, settings.limits.header_count),
@@ -140,6 +145,18 @@ def _operation(configured: ConfiguredOperation) -> Operation:
         percentage=configured.percentage,
         timeout_s=configured.timeout,
         hedge_after_s=configured.hedge_after,
+    )
+
+
+def _breaker(configured: CircuitBreaker) -> BreakerPolicy:
+    return BreakerPolicy(
+        enabled=configured.enabled,
+        window_s=configured.window,
+        min_requests=configured.min_requests,
+        failure_ratio=configured.failure_ratio,
+        consecutive=configured.consecutive,
+        open_for_s=configured.open_for,
+        probes=configured.probes,
     )
 
 
