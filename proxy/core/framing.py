@@ -196,6 +196,8 @@ def response_body(head: ResponseHead, method: bytes) -> BodyReader | None:
     """The reader for the body of a final response to `method`, or None when there can be none."""
     if method == b"HEAD" or head.status in (204, 304):
         return None
+    if head.status == 101:
+        return UntilClose()  # no body, but bytes of another protocol
     if head.chunked:
         return ChunkedBody()
     if head.content_length is not None:

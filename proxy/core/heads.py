@@ -35,6 +35,8 @@ _PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"
 _USUAL_TOKENS: Final = {
     value: frozenset((value.lower(),)) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
 }  # most Connection fields are one of these: a look-up instead of taking a list apart
+_PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?").fullmatch
+_PAST_THE_PROXY: Final = (b"h2", b"http", b"tls")
 _NOT_NOMINABLE: Final = frozenset(
     (b"host", b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"forwarded")
 )
@@ -47,7 +49,8 @@ class RequestHead:
     `target` is as sent, `path` its raw path (what is routed and forwarded), `query` without the question mark.
     `lines` are the `name: value` lines to forward, in order; `sourced` the (index, flags) of those that are
     dropped for one source or one kind of peer; `noted` the values of the fields the proxy itself reads, by
-    lower-case name. `content_length` is None without one.
+    lower-case name. `content_length` is None without one; `upgrade` is the protocol that the client asks to switch
+    to, if this connection could carry it.
     """
 
     __slots__ = (
@@ -63,6 +66,7 @@ class RequestHead:
         "query",
         "sourced",
         "target",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self, fates: FieldTable) -> None:
@@ -75,6 +79,7 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.keep_alive = True
+        self.upgrade: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method.decode('latin-1')} {self.target[:80].decode('latin-1')}>"
@@ -223,7 +228,7 @@ def _read_other_target(head: RequestHead) -> None:
 
 
 def _persistence(head: "RequestHead | ResponseHead") -> AbstractSet[bytes]:
-    """Settle whether the connection stays open (RFC 9112 section 9.3); return the names Connection nominates."""
+    """Settle whether the connection stays open (RFC 9112 section 9.3); return all that Connection says."""
     values = head.noted[b"connection"]
     usual = _USUAL_TOKENS.get(values[0]) if len(values) == 1 else None
     tokens: AbstractSet[bytes] = tokens_of(values) if usual is None else usual
@@ -231,11 +236,14 @@ def _persistence(head: "RequestHead | ResponseHead") -> AbstractSet[bytes]:
         head.keep_alive = False
     elif b"keep-alive" in tokens:
         head.keep_alive = True
-    return tokens - _PLAIN_TOKENS
+    return tokens
 
 
 def _read_connection(head: RequestHead) -> None:
-    nominated = _persistence(head)
+    tokens = _persistence(head)
+    if b"upgrade" in tokens:
+        head.upgrade = _wanted_protocol(head)
+    nominated = tokens - _PLAIN_TOKENS
     if nominated:
         for name in nominated:
             if name in _NOT_NOMINABLE or name.startswith(_NOT_NOMINABLE_PREFIXES) or head.fates.is_identity(name):
@@ -246,6 +254,19 @@ def _read_connection(head: RequestHead) -> None:
 def tokens_of(values: list[bytes]) -> set[bytes]:
     """The lower-case members of a comma-separated list field, over all its lines."""
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
+
+
+def _wanted_protocol(head: RequestHead) -> bytes | None:
+    """The protocol to switch to (RFC 9110 section 7.8).
+
+    None for what would carry further HTTP requests past the proxy (h2c and TLS) or has a body: Upgrade is then
+    left out, as a server may, and the request goes on as it is.
+    """
+    protocols = head.noted.get(b"upgrade", [])
+    if len(protocols) != 1 or head.minor == 0 or head.noted.keys() & {b"content-length", b"transfer-encoding"}:
+        return None
+    protocol = protocols[0]
+    return None if protocol.lower().startswith(_PAST_THE_PROXY) or not _PROTOCOL(protocol) else protocol
 
 
 def _drop_nominated(head: RequestHead, nominated: AbstractSet[bytes]) -> None:
@@ -341,6 +362,6 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
 
 
 def _read_response_connection(head: ResponseHead) -> None:
-    nominated = _persistence(head)
+    nominated = _persistence(head) - _PLAIN_TOKENS
     if nominated:
         head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

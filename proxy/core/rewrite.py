@@ -13,7 +13,7 @@ from proxy.core.heads import RequestHead, ResponseHead
 
 _REQUEST_HEAD: Final = (
     b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
-    b"traceparent: %b\r\nX-Cutover-Source: %b\r\n%b\r\n"
+    b"traceparent: %b\r\nX-Cutover-Source: %b\r\n%b%b\r\n"
 )
 _VIA: Final = b"Via: 1.1 cutover\r\n"
 _VIA_TEN: Final = b"Via: 1.0 cutover\r\n"
@@ -75,7 +75,13 @@ def request_bytes(head: RequestHead, face: UpstreamFace, hop: Hop) -> bytes:
         hop.traceparent,
         face.name,
         b"" if not face.via else _VIA if head.minor else _VIA_TEN,
+        b"" if head.upgrade is None else upgrade_lines(head.upgrade),
     )
+
+
+def upgrade_lines(protocol: bytes) -> bytes:
+    """The two lines that ask for, or agree to, a change of protocol on one hop (RFC 9110 section 7.8)."""
+    return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocol
 
 
 def _lines_for(head: RequestHead, flags: int) -> list[bytes]:

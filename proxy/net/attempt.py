@@ -6,7 +6,7 @@ Neighbours: `handler` owns it, `pool` lends it a connection, `upstream` feeds it
 """
 
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from proxy.core.fallback import is_idempotent
 from proxy.core.framing import BodyReader, chunk_of, last_chunk
@@ -51,6 +51,14 @@ NO_BODY: Final = RequestBody(complete=True, chunked=False)
 """What every request without a body shares; nobody changes it."""
 
 
+class OutgoingRequest(NamedTuple):
+    """What an attempt sends before any body."""
+
+    method: bytes
+    head: bytes
+    upgrading: bool
+
+
 class AttemptOwner(Protocol):
     """The exchange as its attempts see it."""
 
@@ -91,7 +99,7 @@ class Attempt:
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted",
         "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan", "progress_s",
-        "recorded", "rules", "started", "waiting",
+        "recorded", "rules", "started", "upgrading", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -100,15 +108,15 @@ class Attempt:
         plan: SourcePlan,
         pool: Pool,
         rules: ResponseRules,
-        request: tuple[bytes, bytes],
+        request: OutgoingRequest,
         timeout_s: float,
     ) -> None:
-        """`request` is the method and the head to send; `timeout_s` bounds the attempt until commit."""
+        """`timeout_s` bounds the attempt until commit."""
         self._owner = owner
         self.plan = plan
         self._pool = pool
         self.rules = rules
-        self.method, self._request_head = request
+        self.method, self._request_head, self.upgrading = request
         self._clock = pool.now
         self._connection: UpstreamConnection | None = None
         self._replaced = False
@@ -171,6 +179,19 @@ class Attempt:
         if body.complete and self.head is None:
             self._start_clock()
 
+    def send_through(self, data: bytes) -> None:
+        """Send bytes of the protocol that was switched to."""
+        if self._connection is not None:
+            self._connection.send(data)
+            self.expect_progress()
+
+    def hang_up(self) -> None:
+        """End a tunnel from the client's side: what the client sent still goes out."""
+        if self._connection is not None:
+            self._connection.hang_up()
+            self._connection = None
+        self.cancel()
+
     @property
     def taking_body(self) -> bool:
         """Whether the upstream is there to take the request body."""
@@ -187,7 +208,7 @@ class Attempt:
 
     def on_upstream_writable(self, *, writable: bool) -> None:
         """See upstream.ResponseSink: while the upstream does not take the body, the time that runs is its own."""
-        if self._owner.request_body.complete:
+        if self._owner.request_body.complete and not self.upgrading:
             return
         if self.head is None:
             if writable:

@@ -39,6 +39,8 @@ class Phase(Enum):
     """An exchange runs and its request's body is still coming."""
     ANSWER = auto()
     """An exchange runs, its request is whole."""
+    TUNNEL = auto()
+    """The protocol was switched: bytes go both ways, unread."""
     CLOSING = auto()
     """The last answer is written; what still arrives is read and thrown away, so that no reset destroys it."""
     CLOSED = auto()
@@ -122,6 +124,9 @@ class Downstream(asyncio.Protocol):
             self._read_body(data)
         elif phase is Phase.ANSWER:
             self._keep_ahead(data)
+        elif phase is Phase.TUNNEL:
+            if self.exchange is not None:
+                self.exchange.on_tunnel_data(data)
         elif phase is Phase.CLOSING:
             self._thrown_away += len(data)
             if self._thrown_away > _LINGER_BYTES:
@@ -280,6 +285,16 @@ class Downstream(asyncio.Protocol):
         """Send to the client."""
         self._transport.write(data)
 
+    def start_tunnel(self) -> None:
+        """Pass bytes through from here on, those first that were sent ahead."""
+        self._phase = Phase.TUNNEL
+        self.may_keep_alive = False
+        ahead, self._buffer = self._buffer, b""
+        self._paused_ahead = False
+        self._update_reading()
+        if ahead and self.exchange is not None:
+            self.exchange.on_tunnel_data(ahead)
+
     def on_response_end(self) -> None:
         """Go on to the next request, or close."""
         request_whole = self._phase is Phase.ANSWER
@@ -332,9 +347,10 @@ class Downstream(asyncio.Protocol):
 
     def pause_body(self) -> None:
         """Stop reading the request body: the upstream is behind."""
-        if self._phase is Phase.BODY and not self._paused_body:
+        if self._phase in (Phase.BODY, Phase.TUNNEL) and not self._paused_body:
             self._paused_body = True
-            self.deadline = NEVER
+            if self._phase is Phase.BODY:
+                self.deadline = NEVER
             self._update_reading()
 
     def resume_body(self) -> None:

@@ -22,7 +22,7 @@ from proxy.core.model import (
     Role,
     status_label,
 )
-from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, via_line
+from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, upgrade_lines, via_line
 from proxy.core.routing import Operation
 from proxy.net.answers import problem
 from proxy.net.arrival import decide, hop_of
@@ -91,7 +91,7 @@ class Exchange:
 
     @property
     def _is_plain_read(self) -> bool:
-        return self._head.method in _READS and self.request_body is NO_BODY
+        return self._head.method in _READS and self.request_body is NO_BODY and self._head.upgrade is None
 
     def _avoid_target(self) -> None:
         """Send the user to legacy while the breaker rejects, and perhaps a copy to the target to see how it is."""
@@ -191,7 +191,7 @@ class Exchange:
             policy,
             held=attempt.held,
             complete=attempt.complete,
-            unbounded=_is_event_stream(head),
+            unbounded=_is_unbounded(head),
             memory_left=self._plane.memory_left,
         )
         if verdict is Verdict.COMMIT:
@@ -263,7 +263,9 @@ class Exchange:
         self._release_hold(attempt)
         pieces = attempt.take()
         framing = self._choose_framing(attempt, head, pieces)
-        data = response_bytes(head, framing, self._added_lines(via_line(head) if self._snapshot.via else b""))
+        data = response_bytes(
+            head, framing, self._added_lines(head.status, via_line(head) if self._snapshot.via else b"")
+        )
         if pieces:
             data += self._framed(pieces)
         record_cache(self._plane, attempt.plan.name, self._operation.name, head)
@@ -272,13 +274,17 @@ class Exchange:
             self._finish(attempt, head.status)
         else:
             limits = self._snapshot.limits
-            attempt.progress_s = limits.stream_idle_timeout if _is_event_stream(head) else limits.body_timeout
+            attempt.progress_s = limits.stream_idle_timeout if _is_unbounded(head) else limits.body_timeout
             attempt.resume()
             self._downstream.write(data)  # may pause the attempt, if the client is slow
+            if head.status == 101:
+                self._downstream.start_tunnel()
 
     def _choose_framing(self, attempt: Attempt, head: ResponseHead, pieces: list[bytes]) -> bytes:
         """Settle how the client will know the end of the message; return the line that says so (RFC 9112 section 6)."""
         body = attempt.body
+        if head.status == 101:
+            return upgrade_lines(head.noted[b"upgrade"][0])
         if body is None or head.content_length is not None:
             return b""
         if attempt.complete and not body.trailers:
@@ -289,14 +295,14 @@ class Exchange:
         self._downstream.may_keep_alive = False  # HTTP/1.0: the end of the connection
         return b""
 
-    def _added_lines(self, via: bytes) -> bytes:
+    def _added_lines(self, status: int, via: bytes = b"") -> bytes:
         """The lines that the proxy adds to a response; settles whether the client's connection stays open."""
         downstream, decision = self._downstream, self._decision
         keep_alive = downstream.may_keep_alive and self.request_body.complete
         downstream.may_keep_alive = keep_alive
-        lines = (
-            via + b"X-Request-Id: %b\r\n" % self._hop.request_id + connection_line(self._head, keep_alive=keep_alive)
-        )
+        lines = via + b"X-Request-Id: %b\r\n" % self._hop.request_id
+        if status != 101:
+            lines += connection_line(self._head, keep_alive=keep_alive)
         if self._snapshot.expose:
             source = self._committed.plan.name if self._committed is not None else PROXY_SOURCE
             return exposed_lines(source, decision.reason, decision.bucket, self._fallback) + lines
@@ -357,16 +363,27 @@ class Exchange:
     def _answer_problem(self, status: int, detail: str) -> None:
         head = self._head
         self._downstream.write(
-            problem(status, detail, self._hop.request_id, self._added_lines(b""), with_body=head.method != b"HEAD")
+            problem(status, detail, self._hop.request_id, self._added_lines(status), with_body=head.method != b"HEAD")
         )
         self._record(PROXY_SOURCE, status)
         self._downstream.on_response_end()
 
     # the client's side
 
+    def on_tunnel_data(self, data: bytes) -> None:
+        """Pass on bytes of the protocol that was switched to."""
+        if self._committed is not None:
+            self._committed.send_through(data)
+
     def on_client_gone(self) -> None:
         """Cancel everything: nobody is there to be answered."""
         if self.ended:
+            return
+        tunnel = self._committed
+        if tunnel is not None and self._status_of(tunnel) == 101:
+            tunnel.hang_up()  # either side may end a tunnel
+            self._end_attempt(tunnel)
+            self._record(tunnel.plan.name, 101)
             return
         for attempt in self._attempts:
             self._abandon(attempt)
@@ -460,6 +477,9 @@ class Exchange:
         self._committed = self._spare = self._second = None
 
 
-def _is_event_stream(head: ResponseHead) -> bool:
+def _is_unbounded(head: ResponseHead) -> bool:
+    """Whether the response flows for as long as it likes: an event stream or a tunnel."""
+    if head.status == 101:
+        return True
     types = head.noted.get(b"content-type")
     return types is not None and types[0].partition(b";")[0].strip().lower() == _EVENT_STREAM

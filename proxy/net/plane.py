@@ -13,7 +13,7 @@ from proxy.core.heads import RequestHead
 from proxy.core.model import Role
 from proxy.core.rewrite import Hop, request_bytes
 from proxy.core.routing import Operation
-from proxy.net.attempt import Attempt, AttemptOwner
+from proxy.net.attempt import Attempt, AttemptOwner, OutgoingRequest
 from proxy.net.gate import FallbackGate
 from proxy.net.pool import Pool
 from proxy.settings.snapshot import Snapshot
@@ -72,6 +72,6 @@ class DataPlane:
         """Make the attempt of a request on one source, counted as in flight, not yet opened."""
         plan = snapshot.source(role)
         self.metrics.inflight[plan.name] += 1
-        request = head.method, request_bytes(head, plan.face, hop)
+        request = OutgoingRequest(head.method, request_bytes(head, plan.face, hop), head.upgrade is not None)
         timeout_s = operation.timeout_s or plan.timeout_s
         return Attempt(owner, plan, self.pools[role], snapshot.response_rules, request, timeout_s)

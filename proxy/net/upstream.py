@@ -24,6 +24,7 @@ class ResponseSink(Protocol):
 
     method: bytes
     rules: ResponseRules
+    upgrading: bool  # asked for a change of protocol, so that a 101 is in order
 
     def on_interim(self, head: ResponseHead) -> None:
         """A 1xx head arrived."""
@@ -120,12 +121,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close at once; the attempt, if any, is told nothing."""
+        if self._closes() and self._transport is not None:
+            self._transport.abort()
+
+    def hang_up(self) -> None:
+        """Close once what was sent is out, as a tunnel's end must."""
+        if self._closes() and self._transport is not None:
+            self._transport.close()
+
+    def _closes(self) -> bool:
         self._sink = None
-        if self._state is not _State.CLOSED:
-            self._state = _State.CLOSED
-            if self._transport is not None:
-                self._transport.abort()
-            self._pool.discard(self)
+        if self._state is _State.CLOSED:
+            return False
+        self._state = _State.CLOSED
+        self._pool.discard(self)
+        return True
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -155,7 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(FailureKind.INVALID_RESPONSE)
                 return
             data = data[end + 4 :]
-            if head.status >= 200:
+            if head.status >= 200 or head.status == 101:
                 break
             sink.on_interim(head)
             if self._sink is not sink:
@@ -169,10 +179,13 @@ class UpstreamConnection(asyncio.Protocol):
         if len(data) > rules.header_bytes or data.count(b"\r\n") - 2 > rules.header_count:
             raise MalformedResponse("head over its limits")
         head = parse_response(data, rules.fates)
-        if head.status < 200:
+        if head.status == 101:
+            if not sink.upgrading or b"upgrade" not in head.noted:
+                raise MalformedResponse("an upgrade nobody asked for")
+        elif head.status < 200:
             self._interim += 1
-            if head.status == 101 or self._interim > _MOST_INTERIM:
-                raise MalformedResponse("an upgrade nobody asked for, or too many interim responses")
+            if self._interim > _MOST_INTERIM:
+                raise MalformedResponse("too many interim responses")
         return head
 
     def _read_body(self, head: ResponseHead | None, data: bytes) -> None:

@@ -113,9 +113,7 @@ def parse_upstream(text: str) -> UpstreamUrl:
     _refuse_extras(text, parts.netloc)
     host, port = _split_authority(parts.netloc, expected)
     known: Literal["http", "https"] = "https" if scheme == "https" else "http"
-    return UpstreamUrl(
-        known, _host(host, expected), port or _DEFAULT_PORTS[scheme], base_path=_base_path(parts.path)
-    )
+    return UpstreamUrl(known, _host(host, expected), port or _DEFAULT_PORTS[scheme], base_path=_base_path(parts.path))
 
 
 def parse_network(text: str) -> IpNetwork:

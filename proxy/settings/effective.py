@@ -43,9 +43,7 @@ def scalar_in(annotation: object, metadata: object = ()) -> Scalar | None:
 
 def _section(section: Section) -> dict[str, Any]:
     return {
-        name: written_value(
-            getattr(section, name), field.annotation, scalar_in(field.annotation, field.metadata)
-        )
+        name: written_value(getattr(section, name), field.annotation, scalar_in(field.annotation, field.metadata))
         for name, field in type(section).model_fields.items()
     }
 

@@ -13,9 +13,7 @@ FIELD_NAME_PATTERN: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
-_HOP_BY_HOP: Final = frozenset(
-    {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
-)
+_HOP_BY_HOP: Final = frozenset({"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"})
 _SENSITIVE: Final = re.compile(r"authorization|cookie|token|secret|key|passw|credential", re.IGNORECASE)
 
 
@@ -35,9 +33,7 @@ def _parse_name_to_set(text: str) -> str:
     if folded == "host":
         raise ValueError("expected another header: the upstream's Host is the key `host`")
     if folded in _FRAMING | _HOP_BY_HOP:
-        raise ValueError(
-            "expected an end-to-end header: this one belongs to a connection, and cutover writes it"
-        )
+        raise ValueError("expected an end-to-end header: this one belongs to a connection, and cutover writes it")
     return text
 
 

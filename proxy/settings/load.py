@@ -50,8 +50,7 @@ def parse_settings(data: bytes, path: Path, env: Mapping[str, str]) -> LoadedSet
     if settings is None or problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
     warnings = tuple(
-        ConfigWarning(document.line_of(path), dotted(path), message)
-        for path, message in find_advice(settings)
+        ConfigWarning(document.line_of(path), dotted(path), message) for path, message in find_advice(settings)
     )
     return LoadedSettings(settings, revision_of(data), path, warnings, document.files)
 
@@ -88,9 +87,7 @@ def _document(data: bytes, path: Path, env: Mapping[str, str]) -> Document:
         fault = exc.fault
         raise ConfigError((ConfigProblem(str(path), fault.line, "", fault.problem, fault.hint),)) from None
     if document.tree in (None, {}) and not document.problems:
-        problem = ConfigProblem(
-            str(path), 1, "", "the file is empty", "legacy.url and target.url are required"
-        )
+        problem = ConfigProblem(str(path), 1, "", "the file is empty", "legacy.url and target.url are required")
         raise ConfigError((problem,))
     return document
 

@@ -53,9 +53,7 @@ def _translate(error: ErrorDetails, document: Document) -> Iterator[ConfigProble
         yield document.problem(path, f"expected a list, got {kind_of(error['input'])}")
     elif error["type"] in ("model_type", "model_attributes_type", "mapping_type", "dict_type"):
         hint = "leave the key out for its defaults" if error["input"] is None and path else None
-        yield document.problem(
-            path, f"expected a mapping (keys and values), got {kind_of(error['input'])}", hint
-        )
+        yield document.problem(path, f"expected a mapping (keys and values), got {kind_of(error['input'])}", hint)
     else:
         yield document.problem(path, "not a valid value")
 

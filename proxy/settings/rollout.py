@@ -51,9 +51,7 @@ def _read_user_id_source(value: object) -> UserIdSource:
 
 def _read_user(value: object) -> str:
     if isinstance(value, NumberLike | int | float) and not isinstance(value, bool):
-        raise rejected(
-            "expected a user id as text, got a bare number", "put it in quotes, or YAML turns 007 into 7"
-        )
+        raise rejected("expected a user id as text, got a bare number", "put it in quotes, or YAML turns 007 into 7")
     text = read_text(value).strip()
     if not text:
         raise rejected("expected a user id, got nothing")
@@ -111,17 +109,13 @@ class Force(Section):
     header: HeaderName = Field(
         "X-Cutover-Force", description="The header whose value is `target;TOKEN` or `legacy;TOKEN`."
     )
-    token: OptionalSecret = Field(
-        None, description="The shared secret of the force header, which is off without one."
-    )
+    token: OptionalSecret = Field(None, description="The shared secret of the force header, which is off without one.")
 
 
 class Rollout(Section):
     """Who is answered by the target."""
 
-    enabled: Flag = Field(
-        default=False, description="Whether anybody moves; while false everything goes to legacy."
-    )
+    enabled: Flag = Field(default=False, description="Whether anybody moves; while false everything goes to legacy.")
     percentage: Percentage = Field(
         0, description="Share of users answered by the target, a whole number from 0 to 100."
     )

@@ -229,12 +229,8 @@ _DURATION_SCHEMA: Final = {"type": "string", "pattern": DURATION_PATTERN}
 Flag = Annotated[bool, Scalar(read_boolean, {"type": "boolean"})]
 Text = Annotated[str, Scalar(read_text, {"type": "string"})]
 Duration = Annotated[float, Scalar(read_duration, _DURATION_SCHEMA, format_duration)]
-DurationOrZero = Annotated[
-    float, Scalar(lambda value: read_duration(value, 0.0), _DURATION_SCHEMA, format_duration)
-]
-OptionalDuration = Annotated[
-    float | None, Scalar(read_duration, _DURATION_SCHEMA, format_duration, nullable=True)
-]
+DurationOrZero = Annotated[float, Scalar(lambda value: read_duration(value, 0.0), _DURATION_SCHEMA, format_duration)]
+OptionalDuration = Annotated[float | None, Scalar(read_duration, _DURATION_SCHEMA, format_duration, nullable=True)]
 OptionalSecret = Annotated[Secret | None, Scalar(read_secret, {"type": "string"}, nullable=True)]
 Percentage = Annotated[int, whole_number(0, 100)]
 OptionalPercentage = Annotated[int | None, whole_number(0, 100, nullable=True)]

@@ -66,13 +66,9 @@ class Settings(Section):
         description="Named routes; the first match wins, and anything else is `other`, answered by legacy.",
     )
     fallback: Fallback = Field(default=Fallback(), description="What happens when the target fails.")
-    limits: Limits = Field(
-        default=Limits(), description="What a client may send, and how long things may take."
-    )
+    limits: Limits = Field(default=Limits(), description="What a client may send, and how long things may take.")
     forwarded: Forwarded = Field(default=Forwarded(), description="The X-Forwarded-* and Via headers.")
-    expose: Flag = Field(
-        default=True, description="Whether responses say which source answered and why (X-Cutover-*)."
-    )
+    expose: Flag = Field(default=True, description="Whether responses say which source answered and why (X-Cutover-*).")
     logging: Logging = Field(default=Logging(), description="Lines on standard output.")
 
     @model_validator(mode="after")

@@ -174,14 +174,10 @@ class Limits(Section):
     )
     header_timeout: Duration = Field(10.0, description="Time for a request's head after its first byte.")
     body_timeout: Duration = Field(30.0, description="Time without progress of a body.")
-    stream_idle_timeout: Duration = Field(
-        3600.0, description="Time without progress of an event stream or a tunnel."
-    )
+    stream_idle_timeout: Duration = Field(3600.0, description="Time without progress of an event stream or a tunnel.")
     keepalive_timeout: Duration = Field(75.0, description="Time an idle client connection is kept open.")
     connections: Count = Field(10_000, description="Client connections open at once, per process.")
-    drain_timeout: DurationOrZero = Field(
-        30.0, description="Time for requests in flight to finish after SIGTERM."
-    )
+    drain_timeout: DurationOrZero = Field(30.0, description="Time for requests in flight to finish after SIGTERM.")
     drain_delay: DurationOrZero = Field(
         0.0, description="Time between SIGTERM and the end of accepting, so that load balancers notice first."
     )
@@ -204,9 +200,7 @@ class Logging(Section):
     """Lines on standard output."""
 
     level: Level = Field("info", description="The least important level that is logged.")
-    access: AccessLog = Field(
-        "all", description="Which requests get an access line: `all`, only `fallbacks`, or none."
-    )
+    access: AccessLog = Field("all", description="Which requests get an access line: `all`, only `fallbacks`, or none.")
     sample: Annotated[float, number(0, 1)] = Field(
         1.0,
         description="Share of the access lines that are written, from 0 to 1.",

@@ -75,9 +75,7 @@ def _read_path(value: object) -> str:
 Label = Annotated[str, parsed(_parse_label, {"type": "string", "pattern": LABEL_PATTERN})]
 UpstreamHost = Annotated[str, parsed(_parse_host, {"type": "string", "minLength": 1})]
 PathPrefix = Annotated[str, parsed(_parse_prefix, {"type": "string", "pattern": "^(/.*)?$"})]
-Url = Annotated[
-    UpstreamUrl, parsed(parse_upstream, {"type": "string", "pattern": "^(https?://|unix:/)"}, private=True)
-]
+Url = Annotated[UpstreamUrl, parsed(parse_upstream, {"type": "string", "pattern": "^(https?://|unix:/)"}, private=True)]
 OptionalPath = Annotated[str | None, _FilePath(_read_path, {"type": "string", "minLength": 1}, nullable=True)]
 OptionalText = Annotated[str | None, Scalar(read_text, {"type": "string"}, nullable=True)]
 
@@ -108,12 +106,8 @@ class Headers(Section):
 class Tls(Section):
     """TLS towards a source; only `https` uses it."""
 
-    ca_file: OptionalPath = Field(
-        None, description="PEM file of the authorities trusted instead of the system's."
-    )
-    cert_file: OptionalPath = Field(
-        None, description="PEM file of the client certificate shown to the source."
-    )
+    ca_file: OptionalPath = Field(None, description="PEM file of the authorities trusted instead of the system's.")
+    cert_file: OptionalPath = Field(None, description="PEM file of the client certificate shown to the source.")
     key_file: OptionalPath = Field(None, description="PEM file of the client certificate's private key.")
     server_name: OptionalText = Field(
         None,
@@ -152,13 +146,9 @@ class CircuitBreaker(Section):
     failure_ratio: Annotated[float, number(0, 1, above=True)] = Field(
         0.5, description="Share of failed requests in the window at which the breaker opens."
     )
-    consecutive: Count = Field(
-        5, description="Failures in a row at which the breaker opens whatever the ratio."
-    )
+    consecutive: Count = Field(5, description="Failures in a row at which the breaker opens whatever the ratio.")
     open_for: Duration = Field(5.0, description="How long an open breaker waits before it probes the target.")
-    probes: Count = Field(
-        3, description="Probes that must succeed before users are sent to the target again."
-    )
+    probes: Count = Field(3, description="Probes that must succeed before users are sent to the target again.")
 
 
 class Source(Section):
@@ -176,9 +166,7 @@ class Source(Section):
     strip_prefix: PathPrefix = Field(
         "", description="Removed from the start of the path before the URL's base path is added."
     )
-    headers: Headers = Field(
-        default=Headers(), description="Changes to the request headers this source is sent."
-    )
+    headers: Headers = Field(default=Headers(), description="Changes to the request headers this source is sent.")
     tls: Tls = Field(default=Tls(), description="TLS towards this source, for an https URL.")
     pool: Pool = Field(default=Pool(), description="Connections to this source, per process.")
 
@@ -186,9 +174,7 @@ class Source(Section):
 class LegacySource(Source):
     """The gallery endpoint that has always served everybody, and the way back."""
 
-    name: Label = Field(
-        "postgresql", description="What users see: response headers, logs, and the label `source`."
-    )
+    name: Label = Field("postgresql", description="What users see: response headers, logs, and the label `source`.")
     timeout: Duration = Field(30.0, description="Time for one attempt, until its response starts downstream.")
     host: UpstreamHost = Field(
         "preserve",
@@ -199,9 +185,7 @@ class LegacySource(Source):
 class TargetSource(Source):
     """The Image Service that users move to."""
 
-    name: Label = Field(
-        "image_service", description="What users see: response headers, logs, and the label `source`."
-    )
+    name: Label = Field("image_service", description="What users see: response headers, logs, and the label `source`.")
     timeout: Duration = Field(5.0, description="Time for one attempt, until its response starts downstream.")
     host: UpstreamHost = Field(
         "upstream",

@@ -15,9 +15,7 @@ DURATION_PATTERN: Final = rf"^(?=[0-9])(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER
 SIZE_PATTERN: Final = r"^(?:0|[1-9][0-9]*)(?:B|KiB|MiB|GiB)$"
 """A regular expression (ECMA and Python) for a size."""
 
-_DURATION: Final = re.compile(
-    rf"(?=[0-9])(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?(?:({_NUMBER})ms)?"
-)
+_DURATION: Final = re.compile(rf"(?=[0-9])(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?(?:({_NUMBER})ms)?")
 _DURATION_UNITS_S: Final = (Decimal(3600), Decimal(60), Decimal(1), Decimal("0.001"))
 
 _SIZE: Final = re.compile(r"(0|[1-9][0-9]*)(B|KiB|MiB|GiB)")

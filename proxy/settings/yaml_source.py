@@ -24,9 +24,7 @@ _CONSTANTS: Final = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
-_FLOAT: Final = re.compile(
-    r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII
-)
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _NUMBER_LIKE: Final = re.compile(r"[-+]?(?:0[xob][0-9A-Fa-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)", re.ASCII)
 
 
@@ -184,18 +182,14 @@ class _Builder:
 def _tag_fault(tag: str | None, line: int, known: tuple[str, ...]) -> YamlFault | None:
     if tag is None or tag in known:
         return None
-    return YamlFault(
-        line, "tags (words that start with !) are not supported", "put the value in quotes if it is text"
-    )
+    return YamlFault(line, "tags (words that start with !) are not supported", "put the value in quotes if it is text")
 
 
 def _syntax_fault(exc: yaml.MarkedYAMLError, lines: list[str]) -> YamlFault:
     mark = exc.problem_mark or exc.context_mark
     number, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = exc.problem or "cannot be read"
-    return YamlFault(
-        number, f"not valid YAML at column {column}: {problem}", _syntax_hint(number, problem, lines)
-    )
+    return YamlFault(number, f"not valid YAML at column {column}: {problem}", _syntax_hint(number, problem, lines))
 
 
 def _syntax_hint(number: int, problem: str, lines: list[str]) -> str | None:
