@@ -29,6 +29,9 @@ _AUTHORITY: Final = re.compile(
     rb"(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+(?::[0-9]{1,5})?"
     rb"|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 ).fullmatch
+_TRANSFER_ENCODING: Final = re.compile(rb"\r\n(?i:transfer-encoding):[ \t]*([!-~ \t]*)(?=\r\n)").finditer
+_CONTENT_LENGTH: Final = re.compile(rb"\r\n(?i:content-length):").search
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 
 _PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b""))
@@ -172,7 +175,7 @@ def parse_request(data: bytes, fates: FieldTable) -> RequestHead:
     except httptools.HttpParserUpgrade:
         pass  # says only that an Upgrade field is there; all fields were seen
     except httptools.HttpParserError as error:
-        raise _explained(error, head) from error
+        raise _explained(error, head, data) from error
     _read_target_and_host(head)
     noted = head.noted
     if b"connection" in noted:
@@ -297,7 +300,7 @@ def _read_transfer_encoding(head: RequestHead) -> None:
 
 def _unknown_coding(codings: list[bytes]) -> MalformedRequest:
     names = tokens_of(codings) - {b"chunked", b""}
-    if names:
+    if names and all(_TOKEN(name) for name in names):
         return MalformedRequest("unknown transfer coding", 501, RequestFault.TRANSFER_CODING)
     return MalformedRequest("Transfer-Encoding must be exactly chunked")
 
@@ -309,11 +312,13 @@ def _length_of(values: list[bytes]) -> int | None:
     return int(values[0])
 
 
-def _explained(error: Exception, head: RequestHead) -> MalformedRequest:
-    """Llhttp refuses some transfer codings itself; they still deserve their own status."""
-    codings = head.noted.get(b"transfer-encoding")
-    if codings and b"content-length" not in head.noted and head.minor == 1:
-        return _unknown_coding(codings)
+def _explained(error: Exception, head: RequestHead, data: bytes) -> MalformedRequest:
+    """Say what llhttp refused; a transfer coding that it does not know deserves its own status."""
+    codings = [match[1] for match in _TRANSFER_ENCODING(data)]
+    if codings and head.minor and not _CONTENT_LENGTH(data):
+        fault = _unknown_coding(codings)
+        if fault.status == 501:
+            return fault
     return MalformedRequest(f"malformed header field: {error}")
 
 

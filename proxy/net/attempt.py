@@ -99,7 +99,7 @@ class Attempt:
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted",
         "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan", "progress_s",
-        "recorded", "rules", "started", "upgrading", "waiting",
+        "recorded", "rules", "started", "upgrading",
     )  # fmt: skip
 
     def __init__(
@@ -125,7 +125,6 @@ class Attempt:
         self.started = now = pool.now()
         self.deadline = now + timeout_s
         self.phase = Phase.WAITING
-        self.waiting = True
         self.head: ResponseHead | None = None
         self.body: BodyReader | None = None
         self.pieces: list[bytes] = []
@@ -145,10 +144,8 @@ class Attempt:
         self._acquire(self.started, limit)
 
     def _acquire(self, now: float, idle_at_most_s: float) -> None:
-        self.waiting = True
         connection = self._pool.acquire(self, now, idle_at_most_s)
         if connection is not None:
-            self.waiting = False
             self.on_connection(connection)
 
     def on_connection(self, connection: UpstreamConnection) -> None:
@@ -272,8 +269,9 @@ class Attempt:
 
     def cancel(self) -> None:
         """Stop; the exchange hears nothing more of this attempt."""
+        if self.phase is Phase.WAITING:
+            self._pool.give_up(self)
         self.phase = Phase.ENDED
-        self.waiting = False
         self.deadline = NEVER
         if self._connection is not None:
             self._connection.close()

@@ -19,8 +19,6 @@ from proxy.net.upstream import UpstreamConnection
 class Waiter(Protocol):
     """An attempt as the pool sees it."""
 
-    waiting: bool
-
     def on_connection(self, connection: UpstreamConnection) -> None:
         """Take the connection that was waited for."""
 
@@ -61,7 +59,7 @@ class Pool:
         self._idle: deque[UpstreamConnection] = deque()
         self._busy: set[UpstreamConnection] = set()
         self._connecting = 0
-        self._pending: deque[Waiter] = deque()
+        self._pending: dict[Waiter, None] = {}  # in order of arrival
         self._closed = False
 
     def __repr__(self) -> str:
@@ -97,13 +95,17 @@ class Pool:
                 idle.pop()
                 self._busy.add(connection)
                 return connection
-        if len(self._pending) >= self._limits.max_pending:
-            waiter.waiting = False
+        queued = len(self._pending) - self._connecting  # the others have a connection coming
+        if self.full and queued >= self._limits.max_pending:
             waiter.on_unconnected(FailureKind.OVERLOAD)
             return None
-        self._pending.append(waiter)
+        self._pending[waiter] = None
         self._connect_if_room()
         return None
+
+    def give_up(self, waiter: Waiter) -> None:
+        """Forget a waiter that waits no longer; a connection on its way goes to the next."""
+        self._pending.pop(waiter, None)
 
     def _connect_if_room(self) -> None:
         """Open one more connection if the waiters outnumber those being made and the limit allows."""
@@ -147,12 +149,11 @@ class Pool:
             connection.close()
 
     def _next_waiter(self) -> Waiter | None:
-        while self._pending:
-            waiter = self._pending.popleft()
-            if waiter.waiting:
-                waiter.waiting = False
-                return waiter
-        return None
+        if not self._pending:
+            return None
+        waiter = next(iter(self._pending))
+        del self._pending[waiter]
+        return waiter
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection on which everything was in order, and lend it on."""
@@ -176,21 +177,13 @@ class Pool:
                 self._idle.remove(connection)
             except ValueError:
                 return  # never lent: it closed while being made
-        if self._pending:
-            self._drop_the_gone()
-            self._connect_if_room()
-
-    def _drop_the_gone(self) -> None:
-        while self._pending and not self._pending[0].waiting:
-            self._pending.popleft()
+        self._connect_if_room()
 
     def sweep(self, now: float) -> None:
         """Close connections that were idle for too long."""
         oldest = now - self._limits.idle_timeout_s
         while self._idle and self._idle[0].idle_since < oldest:
             self._idle.popleft().close()
-        if self._pending:
-            self._drop_the_gone()
 
     def close(self) -> None:
         """Close the idle connections now and the busy ones as they come back."""
