@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.breaker import counts_as_failure
 from proxy.core.fallback import FallbackPolicy, RequestFacts, Verdict, failure_status, judge_hold, may_fall_back
-from proxy.core.framing import chunk_of, last_chunk
 from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import (
     CLIENT_LEFT,
@@ -22,7 +21,7 @@ from proxy.core.model import (
     Role,
     status_label,
 )
-from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, upgrade_lines, via_line
+from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, via_line
 from proxy.core.routing import Operation
 from proxy.net.answers import problem
 from proxy.net.arrival import decide, hop_of
@@ -30,20 +29,20 @@ from proxy.net.attempt import NO_BODY, Attempt, RequestBody
 from proxy.net.plane import DataPlane
 from proxy.net.probe import Probe
 from proxy.net.record import RequestRecord, fallback_result, log_request, outcome_of, record_cache
+from proxy.net.relay import Relay, is_unbounded
 
 if TYPE_CHECKING:
     from proxy.net.downstream import Downstream
 
 _READS: Final = frozenset((b"GET", b"HEAD"))
-_EVENT_STREAM: Final = b"text/event-stream"
 
 
 class Exchange:
     """One request and its response. Ends exactly once, with `_record`."""
 
     __slots__ = (
-        "_attempts", "_bytes_out", "_chunked", "_committed", "_decision", "_downstream", "_fallback",
-        "_fallback_status", "_head", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records",
+        "_attempts", "_decision", "_downstream", "_fallback",
+        "_fallback_status", "_head", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records", "_relay",
         "_said_continue", "_second", "_snapshot", "_spare", "_started", "ended", "request_body",
     )  # fmt: skip
 
@@ -59,20 +58,18 @@ class Exchange:
         self._decision: Decision = decide(snapshot, self._operation, head, self._hop)
         self._attempts: list[Attempt] = []
         self._records: list[tuple[str, str, int | None, float]] = []
-        self._committed: Attempt | None = None
+        self._relay: Relay | None = None  # once committed
         self._spare: Attempt | None = None  # the target's own answer, should legacy fail too
         self._second: Attempt | None = None  # on legacy, when the first was on the target
         self._hedged = False
         self._hedge_timer: TimerHandle | None = None
         self._fallback: str | None = None
         self._fallback_status: int | None = None
-        self._chunked = False
         self._said_continue = False
-        self._bytes_out = 0
         self.ended = False
 
     def __repr__(self) -> str:
-        state = "ended" if self.ended else "committed" if self._committed else "undecided"
+        state = "ended" if self.ended else "committed" if self._relay else "undecided"
         return f"<Exchange {self._head!r} {state} {self._attempts!r}>"
 
     def start(self) -> None:
@@ -115,7 +112,7 @@ class Exchange:
 
     def _hedge(self) -> None:
         """Start legacy too: the target has not answered by now, and whoever is first answers the user."""
-        if not self.ended and self._committed is None and self._second is None:
+        if not self.ended and self._relay is None and self._second is None:
             self._hedged = True
             self._ask_legacy_too()
 
@@ -152,7 +149,7 @@ class Exchange:
 
     def on_interim(self, head: ResponseHead) -> None:
         """See AttemptOwner: 1xx goes on to HTTP/1.1 clients, 100 at most once; it never commits."""
-        if self._head.minor == 0 or self._committed is not None:
+        if self._head.minor == 0 or self._relay is not None:
             return
         if head.status == 100:
             if self._said_continue or self.request_body.complete:
@@ -162,11 +159,14 @@ class Exchange:
 
     def on_progress(self, attempt: Attempt) -> None:
         """See AttemptOwner: judge what there is of the answer, or pass it on once committed."""
-        if attempt is self._committed:
-            self._relay(attempt)
-            return
         if attempt.complete:
             self._end_attempt(attempt)
+        relay = self._relay
+        if relay is not None:
+            relay.pass_on()
+            if attempt.complete:
+                self._finish(relay)
+            return
         if attempt.plan.role is Role.LEGACY:
             self._commit(attempt)  # its answer is final whatever it is
         elif attempt is self._spare:
@@ -191,7 +191,7 @@ class Exchange:
             policy,
             held=attempt.held,
             complete=attempt.complete,
-            unbounded=_is_unbounded(head),
+            unbounded=is_unbounded(head),
             memory_left=self._plane.memory_left,
         )
         if verdict is Verdict.COMMIT:
@@ -202,8 +202,8 @@ class Exchange:
     def on_attempt_failed(self, attempt: Attempt, kind: FailureKind) -> None:
         """See AttemptOwner: fall back, fail, or break off what was already committed."""
         self._end_attempt(attempt, kind)
-        if attempt is self._committed:
-            self._break_off(attempt)
+        if self._relay is not None:
+            self._break_off(self._relay)
         elif attempt is self._spare:
             self._spare = None
         elif attempt.plan.role is Role.LEGACY:
@@ -252,98 +252,47 @@ class Exchange:
 
     def _commit(self, attempt: Attempt) -> None:
         """Start the final response: from here on nothing can be asked again."""
-        head = attempt.head
+        head, snapshot, plane = attempt.head, self._snapshot, self._plane
         assert head is not None  # noqa: S101 - nothing commits without a head
-        self._committed = attempt
+        self._relay = relay = Relay(attempt, head, self._downstream)
         for other in self._attempts:
             if other is not attempt:
                 self._abandon(other)
         if self._hedged:
-            self._plane.metrics.hedged(self._operation.name, attempt.plan.name)
+            plane.metrics.hedged(self._operation.name, relay.source)
         self._release_hold(attempt)
-        pieces = attempt.take()
-        framing = self._choose_framing(attempt, head, pieces)
-        data = response_bytes(
-            head, framing, self._added_lines(head.status, via_line(head) if self._snapshot.via else b"")
-        )
-        if pieces:
-            data += self._framed(pieces)
-        record_cache(self._plane, attempt.plan.name, self._operation.name, head)
+        record_cache(plane, relay.source, self._operation.name, head)
+        lines = relay.choose_framing(self._head.minor)
+        if relay.ends_by_close or head.status == 101:
+            self._downstream.may_keep_alive = False
+        lines += self._added_lines(relay.source, head)
+        relay.start(lines, snapshot.limits.stream_idle_timeout if is_unbounded(head) else snapshot.limits.body_timeout)
         if attempt.complete:
-            self._downstream.write(data + self._ending(attempt) if self._chunked else data)
-            self._finish(attempt, head.status)
-        else:
-            limits = self._snapshot.limits
-            attempt.progress_s = limits.stream_idle_timeout if _is_unbounded(head) else limits.body_timeout
-            attempt.resume()
-            self._downstream.write(data)  # may pause the attempt, if the client is slow
-            if head.status == 101:
-                self._downstream.start_tunnel()
+            self._finish(relay)
 
-    def _choose_framing(self, attempt: Attempt, head: ResponseHead, pieces: list[bytes]) -> bytes:
-        """Settle how the client will know the end of the message; return the line that says so (RFC 9112 section 6)."""
-        body = attempt.body
-        if head.status == 101:
-            return upgrade_lines(head.noted[b"upgrade"][0])
-        if body is None or head.content_length is not None:
-            return b""
-        if attempt.complete and not body.trailers:
-            return b"Content-Length: %d\r\n" % sum(map(len, pieces))
-        if self._head.minor:
-            self._chunked = True
-            return b"Transfer-Encoding: chunked\r\n"
-        self._downstream.may_keep_alive = False  # HTTP/1.0: the end of the connection
-        return b""
-
-    def _added_lines(self, status: int, via: bytes = b"") -> bytes:
+    def _added_lines(self, source: str, answer: ResponseHead | None) -> bytes:
         """The lines that the proxy adds to a response; settles whether the client's connection stays open."""
         downstream, decision = self._downstream, self._decision
         keep_alive = downstream.may_keep_alive and self.request_body.complete
         downstream.may_keep_alive = keep_alive
-        lines = via + b"X-Request-Id: %b\r\n" % self._hop.request_id
-        if status != 101:
+        lines = b"X-Request-Id: %b\r\n" % self._hop.request_id
+        if answer is not None and self._snapshot.via:
+            lines = via_line(answer) + lines
+        if answer is None or answer.status != 101:
             lines += connection_line(self._head, keep_alive=keep_alive)
         if self._snapshot.expose:
-            source = self._committed.plan.name if self._committed is not None else PROXY_SOURCE
             return exposed_lines(source, decision.reason, decision.bucket, self._fallback) + lines
         return lines
 
-    def _framed(self, pieces: list[bytes]) -> bytes:
-        for piece in pieces:
-            self._bytes_out += len(piece)
-        if self._chunked:
-            return b"".join(map(chunk_of, pieces))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    @staticmethod
-    def _ending(attempt: Attempt) -> bytes:
-        return last_chunk(attempt.body.trailers if attempt.body is not None else [])
-
-    def _relay(self, attempt: Attempt) -> None:
-        """Pass on what has come of the committed answer."""
-        pieces = attempt.take()
-        data = self._framed(pieces) if pieces else b""
-        if attempt.complete:
-            if self._chunked:
-                data += self._ending(attempt)
-            if data:
-                self._downstream.write(data)
-            self._end_attempt(attempt)
-            self._finish(attempt, self._status_of(attempt))
-        elif data:
-            attempt.expect_progress()
-            self._downstream.write(data)
-
-    def _finish(self, attempt: Attempt, status: int) -> None:
-        self._record(attempt.plan.name, status)
+    def _finish(self, relay: Relay) -> None:
+        self._record(relay.source, relay.status)
         self._downstream.on_response_end()
 
-    def _break_off(self, attempt: Attempt) -> None:
+    def _break_off(self, relay: Relay) -> None:
         """End a committed response that can't be completed, so that the client can't take it for whole."""
-        self._plane.metrics.truncated(attempt.plan.name, self._operation.name)
-        ends_by_close = not self._chunked and (attempt.head is None or attempt.head.content_length is None)
-        self._downstream.break_off(reset=ends_by_close)
-        self._record(attempt.plan.name, self._status_of(attempt))
+        self._plane.metrics.truncated(relay.source, self._operation.name)
+        self._downstream.break_off(reset=relay.ends_by_close)
+        self._record(relay.source, relay.status)
 
     def _fail(self, kind: FailureKind) -> None:
         """Answer for a source that did not."""
@@ -354,8 +303,8 @@ class Exchange:
         """End the request with an error of the proxy's own; after commit, by breaking off."""
         for attempt in self._attempts:
             self._abandon(attempt)
-        if self._committed is not None:
-            self._break_off(self._committed)
+        if self._relay is not None:
+            self._break_off(self._relay)
             return
         self._downstream.may_keep_alive = False
         self._answer_problem(status, detail)
@@ -363,7 +312,13 @@ class Exchange:
     def _answer_problem(self, status: int, detail: str) -> None:
         head = self._head
         self._downstream.write(
-            problem(status, detail, self._hop.request_id, self._added_lines(status), with_body=head.method != b"HEAD")
+            problem(
+                status,
+                detail,
+                self._hop.request_id,
+                self._added_lines(PROXY_SOURCE, None),
+                with_body=head.method != b"HEAD",
+            )
         )
         self._record(PROXY_SOURCE, status)
         self._downstream.on_response_end()
@@ -372,32 +327,30 @@ class Exchange:
 
     def on_tunnel_data(self, data: bytes) -> None:
         """Pass on bytes of the protocol that was switched to."""
-        if self._committed is not None:
-            self._committed.send_through(data)
+        if self._relay is not None:
+            self._relay.attempt.send_through(data)
 
     def on_client_gone(self) -> None:
         """Cancel everything: nobody is there to be answered."""
         if self.ended:
             return
-        tunnel = self._committed
-        if tunnel is not None and self._status_of(tunnel) == 101:
-            tunnel.hang_up()  # either side may end a tunnel
-            self._end_attempt(tunnel)
-            self._record(tunnel.plan.name, 101)
+        relay = self._relay
+        if relay is not None and relay.status == 101:
+            relay.attempt.hang_up()  # either side may end a tunnel
+            self._end_attempt(relay.attempt)
+            self._record(relay.source, relay.status)
             return
         for attempt in self._attempts:
             self._abandon(attempt)
-        committed = self._committed
-        self._record(committed.plan.name if committed is not None else PROXY_SOURCE, CLIENT_LEFT)
+        self._record(relay.source if relay is not None else PROXY_SOURCE, CLIENT_LEFT)
 
     def on_client_writable(self, *, writable: bool) -> None:
         """Read the upstream no faster than the client takes the answer."""
-        attempt = self._committed
-        if attempt is not None:
+        if self._relay is not None:
             if writable:
-                attempt.resume()
+                self._relay.attempt.resume()
             else:
-                attempt.pause()
+                self._relay.attempt.pause()
 
     def check_deadlines(self, now: float) -> None:
         """Tell attempts whose time is up."""
@@ -406,10 +359,6 @@ class Exchange:
                 attempt.on_deadline()
 
     # record
-
-    @staticmethod
-    def _status_of(attempt: Attempt) -> int:
-        return attempt.head.status if attempt.head is not None else 0
 
     def _abandon(self, attempt: Attempt) -> None:
         attempt.cancel()
@@ -448,9 +397,9 @@ class Exchange:
         seconds = plane.clock() - self._started
         plane.metrics.answered(source, operation, status, seconds)
         if self._fallback is not None:
-            committed = self._committed
-            role = committed.plan.role if committed is not None else None
-            complete = committed is not None and committed.complete
+            answer = self._relay.attempt if self._relay is not None else None
+            role = answer.plan.role if answer is not None else None
+            complete = answer is not None and answer.complete
             result = fallback_result(self._fallback_status, role, status, complete=complete)
             plane.metrics.fell_back(operation, self._fallback, result)
         if plane.access_log.enabled:
@@ -465,7 +414,7 @@ class Exchange:
                     status=status,
                     seconds=seconds,
                     bytes_in=self.request_body.received,
-                    bytes_out=self._bytes_out,
+                    bytes_out=self._relay.bytes_out if self._relay is not None else 0,
                     attempts=tuple(self._records),
                     fallback=self._fallback,
                 ),
@@ -474,12 +423,4 @@ class Exchange:
             self._hedge_timer.cancel()
         # Attempts refer to their exchange: without the cycle both go at once, and the garbage collector rests.
         self._attempts.clear()
-        self._committed = self._spare = self._second = None
-
-
-def _is_unbounded(head: ResponseHead) -> bool:
-    """Whether the response flows for as long as it likes: an event stream or a tunnel."""
-    if head.status == 101:
-        return True
-    types = head.noted.get(b"content-type")
-    return types is not None and types[0].partition(b";")[0].strip().lower() == _EVENT_STREAM
+        self._relay = self._spare = self._second = None
