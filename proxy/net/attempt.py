@@ -23,13 +23,15 @@ _FRESH_ENOUGH_S: Final = 1.0  # a pooled connection older than this is not trust
 class RequestBody:
     """The request body so far, kept for a second attempt while it fits into the replay buffer.
 
-    `kept` is None once it did not fit: then no further attempt is possible.
+    `kept` is None once it did not fit: then no further attempt is possible. `held_back`: the client sends nothing
+    before a 100 (Continue), so it is the upstream that is waited for (RFC 9110 section 10.1.1).
     """
 
-    __slots__ = ("chunked", "complete", "kept", "received", "trailers")
+    __slots__ = ("chunked", "complete", "held_back", "kept", "received", "trailers")
 
-    def __init__(self, *, complete: bool, chunked: bool) -> None:
+    def __init__(self, *, complete: bool, chunked: bool, held_back: bool = False) -> None:
         self.complete = complete
+        self.held_back = held_back
         self.chunked = chunked
         self.kept: list[bytes] | None = []
         self.received = 0
@@ -158,7 +160,8 @@ class Attempt:
             return
         connection.begin(self, self._request_head + body.framed(body.kept or []))
         if not body.complete:
-            self._stop_clock()
+            if not body.held_back:
+                self._stop_clock()
             self._owner.on_upstream_writable(writable=True)
 
     def on_unconnected(self, kind: FailureKind) -> None:
@@ -173,8 +176,11 @@ class Attempt:
         data = body.framed(pieces)
         if data:
             self._connection.send(data)
-        if body.complete and self.head is None:
-            self._start_clock()
+        if self.head is None:
+            if body.complete:
+                self._start_clock()
+            else:
+                self._stop_clock()
 
     def send_through(self, data: bytes) -> None:
         """Send bytes of the protocol that was switched to."""
@@ -208,15 +214,18 @@ class Attempt:
         if self._owner.request_body.complete and not self.upgrading:
             return
         if self.head is None:
-            if writable:
+            if writable and not self._owner.request_body.held_back:
                 self._stop_clock()
             else:
                 self._start_clock()
         self._owner.on_upstream_writable(writable=writable)
 
     def on_interim(self, head: ResponseHead) -> None:
-        """See upstream.ResponseSink."""
+        """See upstream.ResponseSink: after a 100 it is the client's turn."""
         self._owner.on_interim(head)
+        body = self._owner.request_body
+        if not body.complete and not body.held_back:
+            self._stop_clock()
 
     def on_parts(self, head: ResponseHead | None, pieces: list[bytes], body: BodyReader | None) -> None:
         """See upstream.ResponseSink."""

@@ -17,6 +17,7 @@ from proxy.core.model import OTHER_OPERATION, PROXY_SOURCE
 from proxy.net.answers import problem
 from proxy.net.handler import Exchange
 from proxy.net.plane import DataPlane
+from proxy.net.record import log_refusal
 from proxy.telemetry.metrics import ClientErrorKind
 
 NEVER: Final = float("inf")
@@ -165,13 +166,16 @@ class Downstream(asyncio.Protocol):
         self._buffer = b""
         self.snapshot = snapshot = self._plane.snapshot
         self._fresh = False
+        head = None
         try:
             self._check_head(data, end)
             head = parse_request(data[: end + 4], snapshot.request_fates)
+            if len(head.target) > snapshot.limits.uri_bytes:
+                raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
             if head.content_length is not None and head.content_length > snapshot.limits.body_bytes:
                 raise MalformedRequest("body too large", 413, RequestFault.TOO_LARGE)
         except MalformedRequest as fault:
-            self._refuse(fault)
+            self._refuse(fault, head)
             return False
         self._begin(head, data[end + 4 :])
         return True
@@ -212,9 +216,6 @@ class Downstream(asyncio.Protocol):
             raise MalformedRequest("too many header fields", 431, RequestFault.HEADERS_TOO_LARGE)
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
-        if len(head.target) > self.snapshot.limits.uri_bytes:
-            self._refuse(MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG))
-            return
         if not self.trusted:
             self._note_untrusted(head)
         self.may_keep_alive = head.keep_alive and not self._plane.draining
@@ -228,7 +229,9 @@ class Downstream(asyncio.Protocol):
         else:
             self._body = body
             self._phase = Phase.BODY
-            self._expect_body()
+            self.deadline = NEVER
+            if not exchange.request_body.held_back:
+                self.expect_body()
             if rest:
                 self._read_body(rest, starting=True)
             if self.exchange is exchange:
@@ -242,7 +245,8 @@ class Downstream(asyncio.Protocol):
                 plane.said_untrusted = True
                 plane.events.warning("forwarded_untrusted", peer=(self.peer or b"").decode("latin-1"))
 
-    def _expect_body(self) -> None:
+    def expect_body(self) -> None:
+        """Bound the time until more of the request body comes."""
         self.deadline = self._plane.clock() + self.snapshot.limits.body_timeout
 
     def _read_body(self, data: bytes, *, starting: bool = False) -> None:
@@ -265,7 +269,7 @@ class Downstream(asyncio.Protocol):
             self.deadline = NEVER
             self._buffer = data[used:]
         elif not self._paused_body:
-            self._expect_body()
+            self.expect_body()
         exchange.on_body(pieces, complete=body.complete, trailers=body.trailers)
 
     def _refuse_body(
@@ -333,12 +337,13 @@ class Downstream(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def _refuse(self, fault: MalformedRequest) -> None:
+    def _refuse(self, fault: MalformedRequest, head: RequestHead | None = None) -> None:
         """Answer a request that never became an exchange, and close."""
         plane = self._plane
         plane.metrics.client_erred(fault.fault)
         plane.metrics.answered(PROXY_SOURCE, OTHER_OPERATION, fault.status, 0.0)
         request_id = plane.ids.new_request_id()
+        log_refusal(plane, request_id, fault, head)
         added = b"X-Request-Id: %b\r\nConnection: close\r\n" % request_id
         self.write(problem(fault.status, fault.detail, request_id, added))
         self._close_gently()
@@ -358,7 +363,7 @@ class Downstream(asyncio.Protocol):
         if self._paused_body:
             self._paused_body = False
             if self._phase is Phase.BODY:
-                self._expect_body()
+                self.expect_body()
             self._update_reading()
 
     def _update_reading(self) -> None:
@@ -385,7 +390,7 @@ class Downstream(asyncio.Protocol):
         if self.exchange is not None:
             self.deadline = NEVER
             if self._phase is Phase.BODY and not self._paused_body:
-                self._expect_body()
+                self.expect_body()
             self.exchange.on_client_writable(writable=True)
         elif self._phase is Phase.IDLE:
             self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout

@@ -52,7 +52,7 @@ class Exchange:
         self._head = head
         self._started = plane.clock()
         self._snapshot = snapshot = downstream.snapshot
-        self.request_body = RequestBody(complete=False, chunked=head.chunked) if head.has_body else NO_BODY
+        self.request_body = _body_of(head) if head.has_body else NO_BODY
         self._hop = hop_of(plane, head, downstream.peer, trusted=downstream.trusted)
         self._operation: Operation = snapshot.operations.match(head.method, head.path)
         self._decision: Decision = decide(snapshot, self._operation, head, self._hop)
@@ -120,6 +120,7 @@ class Exchange:
         """Take request content from the client and pass it on."""
         body = self.request_body
         body.complete = complete
+        body.held_back = False
         body.trailers = trailers
         for piece in pieces:
             body.received += len(piece)
@@ -155,6 +156,8 @@ class Exchange:
             if self._said_continue or self.request_body.complete:
                 return
             self._said_continue = True
+            self.request_body.held_back = False
+            self._downstream.expect_body()
         self._downstream.write(response_bytes(head, b"", b""))
 
     def on_progress(self, attempt: Attempt) -> None:
@@ -424,3 +427,9 @@ class Exchange:
         # Attempts refer to their exchange: without the cycle both go at once, and the garbage collector rests.
         self._attempts.clear()
         self._relay = self._spare = self._second = None
+
+
+def _body_of(head: RequestHead) -> RequestBody:
+    expected = head.noted.get(b"expect")
+    held_back = head.minor == 1 and expected is not None and expected[0].lower() == b"100-continue"
+    return RequestBody(complete=False, chunked=head.chunked, held_back=held_back)

@@ -5,9 +5,18 @@ Metrics and the access line, nothing else. Neighbours: `handler` calls it with t
 
 from typing import NamedTuple
 
+from proxy.core.errors import MalformedRequest
 from proxy.core.fallback import FallbackPolicy
 from proxy.core.heads import RequestHead, ResponseHead
-from proxy.core.model import OUTCOME_OK, Decision, FallbackResult, Role, status_label
+from proxy.core.model import (
+    OTHER_OPERATION,
+    OUTCOME_OK,
+    PROXY_SOURCE,
+    Decision,
+    FallbackResult,
+    Role,
+    status_label,
+)
 from proxy.core.rewrite import Hop
 from proxy.net.plane import DataPlane
 from proxy.telemetry.access_log import AccessEntry
@@ -66,6 +75,27 @@ def record_cache(plane: DataPlane, source: str, operation: str, head: ResponseHe
             return
         hit = noted[b"age"][0] not in (b"", b"0")
     plane.metrics.cache_looked_up(source, operation, "hit" if hit else "miss")
+
+
+def log_refusal(plane: DataPlane, request_id: bytes, fault: MalformedRequest, head: RequestHead | None) -> None:
+    """Write the access line of a request that never became an exchange; `head` is None if it could not be read."""
+    if plane.access_log.enabled:
+        entry = AccessEntry(
+            ts=plane.wall_clock(),
+            request_id=request_id,
+            trace_id="",
+            method=head.method if head is not None else b"",
+            path=head.path if head is not None else b"",
+            operation=OTHER_OPERATION,
+            bucket=None,
+            source=PROXY_SOURCE,
+            reason=fault.fault,
+            status=fault.status,
+            duration_s=0.0,
+            bytes_in=0,
+            bytes_out=0,
+        )
+        plane.access_log.record(entry)
 
 
 def log_request(plane: DataPlane, record: RequestRecord) -> None:
