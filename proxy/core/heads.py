@@ -8,6 +8,7 @@ never normalised (RFC 9112 sections 2.2, 3, 5, 6; RFC 9110 section 7).
 Neighbours: `fields` says what becomes of each field; `net.downstream` and `net.upstream` supply the bytes.
 """
 
+import ipaddress
 import re
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
@@ -27,7 +28,7 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL).fullmatch
 _AUTHORITY: Final = re.compile(
     rb"(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+(?::[0-9]{1,5})?"
-    rb"|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
+    rb"|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
 ).fullmatch
 _TRANSFER_ENCODING: Final = re.compile(rb"\r\n(?i:transfer-encoding):[ \t]*([!-~ \t]*)(?=\r\n)").finditer
 _CONTENT_LENGTH: Final = re.compile(rb"\r\n(?i:content-length):").search
@@ -38,10 +39,20 @@ _PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"
 _USUAL_TOKENS: Final = {
     value: frozenset((value.lower(),)) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
 }  # most Connection fields are one of these: a look-up instead of taking a list apart
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?").fullmatch
 _PAST_THE_PROXY: Final = (b"h2", b"http", b"tls")
 _NOT_NOMINABLE: Final = frozenset(
-    (b"host", b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"forwarded")
+    (
+        b"host",
+        b"transfer-encoding",
+        b"authorization",
+        b"cookie",
+        b"traceparent",
+        b"tracestate",
+        b"x-request-id",
+        b"forwarded",
+    )
 )
 _NOT_NOMINABLE_PREFIXES: Final = (b"content-", b"x-forwarded-")
 
@@ -103,7 +114,7 @@ class RequestHead:
         fate = self.fates[name]
         if fate:
             if fate & NOTE:
-                self.noted.setdefault(name.lower(), []).append(value)
+                self.noted.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
             if fate & DROP:
                 return
             if fate & DROP_SOMETIMES:
@@ -148,7 +159,7 @@ class ResponseHead:
         fate = self.fates[name]
         if fate:
             if fate & NOTE:
-                self.noted.setdefault(name.lower(), []).append(value)
+                self.noted.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
             if fate & DROP:
                 return
         self.lines.append(name + b": " + value)
@@ -210,10 +221,22 @@ def _read_target_and_host(head: RequestHead) -> None:
     hosts = head.noted.get(b"host", ())
     if len(hosts) != 1 and (head.minor or hosts):
         raise MalformedRequest("exactly one Host field is needed")
-    if hosts and not _AUTHORITY(hosts[0]):
+    if hosts and not _is_authority(hosts[0]):
         raise MalformedRequest("invalid Host")
     if not head.path.startswith(b"/"):
         _read_other_target(head)
+
+
+def _is_authority(value: bytes) -> bool:
+    """Whether it is a host with or without a port (RFC 3986 section 3.2)."""
+    match = _AUTHORITY(value)
+    if match is None or match[1] is None:
+        return match is not None
+    try:
+        ipaddress.IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return True
 
 
 def _read_other_target(head: RequestHead) -> None:
@@ -222,7 +245,7 @@ def _read_other_target(head: RequestHead) -> None:
             raise MalformedRequest("the target * is for OPTIONS only")
         return
     absolute = _ABSOLUTE(head.target)
-    if absolute is None or not _AUTHORITY(absolute[1]):
+    if absolute is None or not _is_authority(absolute[1]):
         raise MalformedRequest("invalid request target")
     head.noted[b"host"] = [absolute[1]]
     path, question_mark, head.query = absolute[2].partition(b"?")
@@ -368,5 +391,7 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
 
 def _read_response_connection(head: ResponseHead) -> None:
     nominated = _persistence(head) - _PLAIN_TOKENS
+    if nominated & _FRAMING:
+        raise MalformedResponse("Connection names a field that frames the message")
     if nominated:
         head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

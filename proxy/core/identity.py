@@ -123,7 +123,7 @@ def _plain_decimal(text: str) -> str | None:
         return None
     if number == number.to_integral_value():
         return str(int(number))
-    return format(number.normalize(), "f")
+    return format(number, "f").rstrip("0")  # exact: normalize() would round to 28 digits
 
 
 _READERS: Final[dict[IdKind, Callable[[bytes, RequestHead], bytes | None]]] = {

@@ -75,7 +75,7 @@ class AttemptOwner(Protocol):
     def on_attempt_failed(self, attempt: "Attempt", kind: FailureKind) -> None:
         """Hear that the attempt ended without a whole response."""
 
-    def on_upstream_writable(self, *, writable: bool) -> None:
+    def on_upstream_writable(self, attempt: "Attempt", *, writable: bool) -> None:
         """Hear that an upstream stopped or resumed taking the request body."""
 
 
@@ -99,9 +99,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "accounted",
-        "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan", "progress_s",
-        "recorded", "rules", "started", "upgrading",
+        "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "_sent_whole",
+        "accounted", "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan",
+        "progress_s", "recorded", "rules", "started", "upgrading",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +122,7 @@ class Attempt:
         self._clock = pool.now
         self._connection: UpstreamConnection | None = None
         self._replaced = False
+        self._sent_whole = False
         self._remaining_s = timeout_s
         self.progress_s = timeout_s
         self.started = now = pool.now()
@@ -156,13 +157,15 @@ class Attempt:
         self.phase = Phase.SENT
         body = self._owner.request_body
         if body is NO_BODY:
+            self._sent_whole = True
             connection.begin(self, self._request_head)
             return
+        self._sent_whole = body.complete
         connection.begin(self, self._request_head + body.framed(body.kept or []))
         if not body.complete:
-            if not body.held_back:
+            if not body.held_back and not connection.blocked:
                 self._stop_clock()
-            self._owner.on_upstream_writable(writable=True)
+            self._owner.on_upstream_writable(self, writable=not connection.blocked)
 
     def on_unconnected(self, kind: FailureKind) -> None:
         """See pool.Waiter."""
@@ -176,10 +179,11 @@ class Attempt:
         data = body.framed(pieces)
         if data:
             self._connection.send(data)
+        self._sent_whole = body.complete
         if self.head is None:
             if body.complete:
                 self._start_clock()
-            else:
+            elif not self._connection.blocked:
                 self._stop_clock()
 
     def send_through(self, data: bytes) -> None:
@@ -218,13 +222,14 @@ class Attempt:
                 self._stop_clock()
             else:
                 self._start_clock()
-        self._owner.on_upstream_writable(writable=writable)
+        self._owner.on_upstream_writable(self, writable=writable)
 
     def on_interim(self, head: ResponseHead) -> None:
         """See upstream.ResponseSink: after a 100 it is the client's turn."""
         self._owner.on_interim(head)
         body = self._owner.request_body
-        if not body.complete and not body.held_back:
+        connection = self._connection
+        if not body.complete and not body.held_back and connection is not None and not connection.blocked:
             self._stop_clock()
 
     def on_parts(self, head: ResponseHead | None, pieces: list[bytes], body: BodyReader | None) -> None:
@@ -233,6 +238,7 @@ class Attempt:
             self.head = head
             self.body = body
             self.phase = Phase.ANSWERING
+            self._start_clock()  # whatever the client still sends, the rest of the answer is the upstream's to give
         if pieces:
             for piece in pieces:
                 self.held += len(piece)
@@ -249,7 +255,7 @@ class Attempt:
         self.phase = Phase.ENDED
         self.deadline = NEVER
         if connection is not None and head is not None:
-            connection.finish(reusable=head.keep_alive and self._owner.request_body.complete)
+            connection.finish(reusable=head.keep_alive and self._sent_whole)
 
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""

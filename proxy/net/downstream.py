@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final, cast
 
 from proxy.core.errors import MalformedBody, MalformedRequest, RequestFault
+from proxy.core.fields import DROP_UNTRUSTED
 from proxy.core.framing import BodyReader, request_body
 from proxy.core.heads import HEAD_END, RequestHead, parse_request
 from proxy.core.model import OTHER_OPERATION, PROXY_SOURCE
@@ -54,7 +55,7 @@ class Downstream(asyncio.Protocol):
     `may_keep_alive` is settled anew by each request.
     """
 
-    __slots__ = ("_body", "_buffer", "_fresh", "_leftover", "_paused_ahead", "_paused_body", "_phase", "_plane",
+    __slots__ = ("_body", "_buffer", "_fresh", "_leftover", "_paused_body", "_phase", "_plane",
                  "_pumping", "_stalled_at", "_thrown_away", "_transport", "deadline", "exchange", "may_keep_alive",
                  "peer", "snapshot", "trusted")  # fmt: skip
 
@@ -68,7 +69,6 @@ class Downstream(asyncio.Protocol):
         self._fresh = True
         self._pumping = False
         self._paused_body = False
-        self._paused_ahead = False
         self._stalled_at: int | None = None
         self._thrown_away = 0
         self.exchange: Exchange | None = None
@@ -121,6 +121,8 @@ class Downstream(asyncio.Protocol):
         if phase is Phase.IDLE or phase is Phase.HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._pump()
+            if self._stalled_at is not None:
+                self._update_reading()
         elif phase is Phase.BODY:
             self._read_body(data)
         elif phase is Phase.ANSWER:
@@ -136,8 +138,7 @@ class Downstream(asyncio.Protocol):
     def _keep_ahead(self, data: bytes) -> None:
         """Buffer pipelined bytes, and stop reading when there are enough of them."""
         self._buffer += data
-        if len(self._buffer) > _MOST_AHEAD and not self._paused_ahead:
-            self._paused_ahead = True
+        if len(self._buffer) > _MOST_AHEAD:
             self._update_reading()
 
     def _pump(self) -> None:
@@ -194,7 +195,7 @@ class Downstream(asyncio.Protocol):
 
     def _await_head(self, data: bytes) -> None:
         try:
-            self._check_head(data, len(data))
+            self._check_head(data, len(data), unfinished=True)
         except MalformedRequest as fault:
             self._refuse(fault)
             return
@@ -203,16 +204,17 @@ class Downstream(asyncio.Protocol):
             self._phase = Phase.HEAD
             self.deadline = self._plane.clock() + self.snapshot.limits.header_timeout
 
-    def _check_head(self, data: bytes, end: int) -> None:
-        """Refuse a head that is, or already has become, too long."""
+    def _check_head(self, data: bytes, end: int, *, unfinished: bool = False) -> None:
+        """Refuse a head that is, or already has become, too long; an unfinished one may end in part of its end."""
         limits = self.snapshot.limits
+        bytes_over, lines_over = (len(HEAD_END) - 1, 1) if unfinished else (0, 0)
         line_end = data.find(b"\r\n", 0, end)
         line = line_end if line_end >= 0 else end
         if line > limits.uri_bytes + 48:  # a method, a version and spaces beside the target
             raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
-        if end > limits.header_bytes:
+        if end > limits.header_bytes + bytes_over:
             raise MalformedRequest("head too large", 431, RequestFault.HEADERS_TOO_LARGE)
-        if data.count(b"\r\n", 0, end) > limits.header_count:
+        if data.count(b"\r\n", 0, end) > limits.header_count + lines_over:
             raise MalformedRequest("too many header fields", 431, RequestFault.HEADERS_TOO_LARGE)
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
@@ -238,7 +240,8 @@ class Downstream(asyncio.Protocol):
                 exchange.start()
 
     def _note_untrusted(self, head: RequestHead) -> None:
-        if any(name in head.noted for name in _FORWARDED_CLAIMS):
+        claims = any(name in head.noted for name in _FORWARDED_CLAIMS)
+        if claims or any(fate & DROP_UNTRUSTED for _, fate in head.sourced):
             plane = self._plane
             plane.metrics.client_erred(ClientErrorKind.FORWARDED_UNTRUSTED)
             if not plane.said_untrusted:
@@ -294,7 +297,6 @@ class Downstream(asyncio.Protocol):
         self._phase = Phase.TUNNEL
         self.may_keep_alive = False
         ahead, self._buffer = self._buffer, b""
-        self._paused_ahead = False
         self._update_reading()
         if ahead and self.exchange is not None:
             self.exchange.on_tunnel_data(ahead)
@@ -306,10 +308,10 @@ class Downstream(asyncio.Protocol):
         if self.may_keep_alive and request_whole and not self._plane.draining:
             self._phase = Phase.IDLE
             self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout
-            self._paused_ahead = self._paused_body = False
-            self._update_reading()
+            self._paused_body = False
             if self._buffer:
                 self._pump()
+            self._update_reading()
         else:
             self._close_gently()
 
@@ -318,7 +320,7 @@ class Downstream(asyncio.Protocol):
         self._phase = Phase.CLOSING
         self._buffer = b""
         self._body = None
-        self._paused_ahead = self._paused_body = False
+        self._paused_body = False
         self._update_reading()
         patience = _LINGER_S if self._stalled_at is None else self.snapshot.limits.body_timeout
         self.deadline = self._plane.clock() + patience
@@ -335,6 +337,8 @@ class Downstream(asyncio.Protocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()
         else:
+            self._phase = Phase.CLOSING
+            self.deadline = self._plane.clock() + _LINGER_S  # to flush; a reader that takes nothing is cut off
             self._transport.close()
 
     def _refuse(self, fault: MalformedRequest, head: RequestHead | None = None) -> None:
@@ -369,7 +373,8 @@ class Downstream(asyncio.Protocol):
     def _update_reading(self) -> None:
         if self._transport.is_closing():
             return
-        wanted = not (self._paused_ahead or self._paused_body)
+        waiting = self._phase is Phase.ANSWER or self._stalled_at is not None
+        wanted = not (self._paused_body or (waiting and len(self._buffer) > _MOST_AHEAD))
         if wanted == self._transport.is_reading():
             return
         if wanted:
@@ -387,6 +392,7 @@ class Downstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._stalled_at = None
+        self._update_reading()
         if self.exchange is not None:
             self.deadline = NEVER
             if self._phase is Phase.BODY and not self._paused_body:
@@ -425,13 +431,23 @@ class Downstream(asyncio.Protocol):
         self._plane.metrics.client_erred(ClientErrorKind.SLOW_READER)
         self._transport.abort()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the client takes no more for now."""
+        return self._stalled_at is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._phase is Phase.IDLE
+
     def drain(self) -> None:
-        """Close if nothing is under way; else the request in flight is the last."""
+        """Make the request that is under way, or else the next, the last."""
+        self.may_keep_alive = False
+
+    def end(self) -> None:
+        """Close at the end of a drain; what is still under way is cut off."""
         if self._phase is Phase.IDLE:
             self._transport.close()
         else:
-            self.may_keep_alive = False
-
-    def abort(self) -> None:
-        """Close at once, whatever is under way."""
-        self._transport.abort()
+            self._transport.abort()

@@ -126,7 +126,7 @@ class Exchange:
             body.received += len(piece)
         if body.kept is not None:
             body.kept += pieces
-        sending = [attempt for attempt in self._attempts if attempt.taking_body]
+        sending = [attempt for attempt in self._attempts if attempt.taking_body and attempt is not self._spare]
         for attempt in sending:
             attempt.send_body(pieces)
         if sending:
@@ -140,10 +140,12 @@ class Exchange:
         if body.received > self._snapshot.fallback.request_buffer:
             body.kept = None
 
-    def on_upstream_writable(self, *, writable: bool) -> None:
+    def on_upstream_writable(self, attempt: Attempt, *, writable: bool) -> None:
         """See AttemptOwner: the client is read no faster than the upstream takes its body."""
+        if attempt is self._spare:
+            return  # it has given its answer and gets no more
+        self._forget_long_body()
         if writable:
-            self._forget_long_body()
             self._downstream.resume_body()
         else:
             self._downstream.pause_body()

@@ -16,6 +16,7 @@ from proxy.settings.addresses import ListenAddress, TcpAddress, UnixAddress
 SWEEP_S: Final = 0.05  # how late a deadline may be acted on; a sweep costs about 40 ns a connection
 _BACKLOG: Final = 4096
 _DRAIN_CHECK_S: Final = 0.02
+_IDLE_GRACE_S: Final = 1.0  # for clients with a kept connection to send one more request, answered with "close"
 
 
 class Listener:
@@ -70,19 +71,17 @@ class Listener:
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     async def drain(self, timeout_s: float) -> None:
-        """Stop accepting, let requests in flight end, then close what is left after `timeout_s`."""
+        """Stop accepting, let requests in flight end, close idle connections last, and what is left at the timeout."""
         plane = self._plane
         plane.draining = True
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in tuple(plane.connections):
+        for connection in plane.connections:
             connection.drain()
-        end = plane.clock() + timeout_s
-        while plane.connections and plane.clock() < end:  # noqa: ASYNC110 - once, at the end; an event would cost every request
-            await asyncio.sleep(_DRAIN_CHECK_S)
+        await self._await_quiet(timeout_s)
         for connection in tuple(plane.connections):
-            connection.abort()
+            connection.end()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for probe in tuple(plane.probes):
@@ -91,6 +90,19 @@ class Listener:
             pool.close()
         if isinstance(self._address, UnixAddress):
             _remove_socket(self._address.path)
+
+    async def _await_quiet(self, timeout_s: float) -> None:
+        """Wait until nothing is under way, for `timeout_s` at most.
+
+        Clients that keep a connection get a moment to send one more request on it, which is answered with "close":
+        a connection closed under a request that is on its way would be an error to its client.
+        """
+        plane = self._plane
+        start = plane.clock()
+        while plane.connections and (waited := plane.clock() - start) < timeout_s:
+            if waited >= _IDLE_GRACE_S and all(connection.idle for connection in plane.connections):
+                return
+            await asyncio.sleep(_DRAIN_CHECK_S)
 
 
 def open_listener(address: ListenAddress) -> socket.socket:

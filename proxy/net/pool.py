@@ -123,19 +123,24 @@ class Pool:
             connection = await self._connector.open(lambda: UpstreamConnection(self))
         except ConnectFailed as failure:
             self._connecting -= 1
-            waiter = self._next_waiter()
-            if waiter is not None:
-                waiter.on_unconnected(failure.kind)
-            self._connect_if_room()
+            self._fail_next(failure.kind)
             return
         except BaseException:
             self._connecting -= 1
             raise
         self._connecting -= 1
-        if self._closed or connection.closed:
+        if connection.closed:  # dead on arrival
+            self._fail_next(FailureKind.CONNECT_ERROR)
+        elif self._closed:
             connection.close()
-            return
-        self._lend_or_keep(connection)
+        else:
+            self._lend_or_keep(connection)
+
+    def _fail_next(self, kind: FailureKind) -> None:
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.on_unconnected(kind)
+        self._connect_if_room()
 
     def _lend_or_keep(self, connection: UpstreamConnection) -> None:
         waiter = self._next_waiter()

@@ -51,7 +51,7 @@ class Probe:
     def on_interim(self, head: ResponseHead) -> None:
         """See AttemptOwner: of no interest."""
 
-    def on_upstream_writable(self, *, writable: bool) -> None:
+    def on_upstream_writable(self, attempt: Attempt, *, writable: bool) -> None:
         """See AttemptOwner: there is no body."""
 
     def on_progress(self, attempt: Attempt) -> None:

@@ -77,7 +77,9 @@ class Relay:
             return
         attempt.progress_s = progress_s
         attempt.resume()
-        self._downstream.write(data)  # may pause the attempt, if the client is slow
+        self._downstream.write(data)
+        if self._downstream.stalled:  # perhaps since before this answer
+            attempt.pause()
         if head.status == 101:
             self._downstream.start_tunnel()
 

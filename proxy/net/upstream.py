@@ -49,8 +49,20 @@ class _State(Enum):
 class UpstreamConnection(asyncio.Protocol):
     """An upstream connection; lent to one attempt at a time through `begin`."""
 
-    __slots__ = ("_body", "_buffer", "_interim", "_paused", "_pool", "_sink", "_state", "_transport",
-                 "idle_since", "requests")  # fmt: skip
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_interim",
+        "_paused",
+        "_pool",
+        "_pooled",
+        "_sink",
+        "_state",
+        "_transport",
+        "blocked",
+        "idle_since",
+        "requests",
+    )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -62,6 +74,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = 0
         self._paused = False
         self.idle_since = 0.0
+        self._pooled = False
+        self.blocked = False
         self.requests = 0
 
     def __repr__(self) -> str:
@@ -95,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
     def rest(self) -> None:
         """Become idle: from here on any byte that arrives is a fault."""
         self.idle_since = self._pool.now()
+        self._pooled = True
 
     def pause(self) -> None:
         """Stop reading: the client is slower than the upstream."""
@@ -206,7 +221,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _fail(self, kind: FailureKind) -> None:
         sink = self._sink
-        stale = self.requests > 1 and self._state is _State.HEAD and not self._buffer and not self._interim
+        stale = self._pooled and self._state is _State.HEAD and not self._buffer and not self._interim
         self.close()
         if sink is not None:
             sink.on_lost(kind, stale=stale and kind is FailureKind.RESET)
@@ -216,6 +231,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._state is _State.BODY and isinstance(self._body, UntilClose) and self._sink is not None:
             self._body.complete = True
             self._sink.on_parts(None, [], self._body)
+        elif self._state is not _State.CLOSED:
+            self._fail(FailureKind.RESET)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
@@ -224,10 +241,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
+        self.blocked = True
         if self._sink is not None:
             self._sink.on_upstream_writable(writable=False)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
+        self.blocked = False
         if self._sink is not None:
             self._sink.on_upstream_writable(writable=True)
