@@ -133,7 +133,7 @@ def _audited(change: Callable[[web.Request], Awaitable[RolloutOutcome]]) -> Hand
         except (Refusal, RevisionMismatch, NotPersistable) as refusal:
             audit("rollout_change_refused", **facts, why=str(refusal))
             raise
-        audit("rollout_changed", **facts, **_as_fields(outcome))
+        audit("admin_change", **facts, **_as_fields(outcome))
         return _json(_as_fields(outcome), revision=outcome.revision)
 
     return handle

@@ -315,7 +315,7 @@ async def test_changes_and_their_refusals_are_audited_with_who_asked(client, con
     await patch(client, headers={"Authorization": "Bearer wrong"})
     await client.get("/status")
     (changed, facts), (refused, why) = audited
-    assert (changed, facts["remote"], facts["request"]) == ("rollout_changed", "127.0.0.1", "PATCH /rollout")
+    assert (changed, facts["remote"], facts["request"]) == ("admin_change", "127.0.0.1", "PATCH /rollout")
     assert (facts["percentage"], facts["persisted"]) == (25, True)
     assert (refused, why["remote"]) == ("rollout_change_refused", "127.0.0.1")
     assert "s3cret" not in str(audited)
