@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from proxy.core.model import NOTHING_SENT, FailureKind
+from proxy.core.model import NOTHING_SENT, FailureKind, Role
 
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _IDEMPOTENT: Final = _SAFE | {b"PUT", b"DELETE"}
@@ -33,13 +33,10 @@ class FallbackPolicy:
 
 
 class Verdict(Enum):
-    """What to do with the target's answer as it stands."""
+    """What to do with a good answer of the target as it stands."""
 
     HOLD = auto()
     COMMIT = auto()
-    FALL_BACK = auto()
-    SUPPRESSED = auto()
-    """It counts as a failure, but asking legacy is not allowed: commit."""
 
 
 class RequestFacts(NamedTuple):
@@ -66,11 +63,9 @@ def may_fall_back(policy: FallbackPolicy, facts: RequestFacts, kind: FailureKind
     return policy.replay is Replay.WITH_IDEMPOTENCY_KEY and facts.has_idempotency_key
 
 
-def judge_status(policy: FallbackPolicy, facts: RequestFacts, status: int) -> Verdict:
-    """Judge the head of the target's final answer: FALL_BACK, SUPPRESSED, or HOLD until there is more."""
-    if status not in policy.statuses:
-        return Verdict.HOLD
-    return Verdict.FALL_BACK if may_fall_back(policy, facts, None) else Verdict.SUPPRESSED
+def is_failure(policy: FallbackPolicy, role: Role, status: int) -> bool:
+    """Whether an answer counts as a failed attempt: the target's listed statuses, and either source's 5xx."""
+    return status >= 500 or (role is Role.TARGET and status in policy.statuses)
 
 
 def judge_hold(policy: FallbackPolicy, *, held: int, complete: bool, unbounded: bool, memory_left: bool) -> Verdict:

@@ -125,7 +125,8 @@ class RequestHead:
 class ResponseHead:
     """One response's head, valid by construction; `lines` and `noted` as in `RequestHead`.
 
-    `content_length` is None without one; `chunked` and `keep_alive` are as the upstream said.
+    `content_length` is None without one; `chunked` and `keep_alive` are as the upstream said; `upgrade` is the
+    protocol that it switches to, lower-case, if Connection says so too.
     """
 
     __slots__ = (
@@ -137,7 +138,7 @@ class ResponseHead:
         "minor",
         "noted",
         "reason",
-        "status",
+        "status", "upgrade",
     )  # fmt: skip
 
     def __init__(self, fates: FieldTable) -> None:
@@ -150,6 +151,7 @@ class ResponseHead:
         self.content_length: int | None = None
         self.chunked = False
         self.keep_alive = True
+        self.upgrade: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status}>"
@@ -390,7 +392,11 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
 
 
 def _read_response_connection(head: ResponseHead) -> None:
-    nominated = _persistence(head) - _PLAIN_TOKENS
+    tokens = _persistence(head)
+    protocols = head.noted.get(b"upgrade", [])
+    if b"upgrade" in tokens and len(protocols) == 1:
+        head.upgrade = protocols[0].lower()
+    nominated = tokens - _PLAIN_TOKENS
     if nominated & _FRAMING:
         raise MalformedResponse("Connection names a field that frames the message")
     if nominated:

@@ -27,7 +27,7 @@ class RequestBody:
     before a 100 (Continue), so it is the upstream that is waited for (RFC 9110 section 10.1.1).
     """
 
-    __slots__ = ("chunked", "complete", "held_back", "kept", "received", "trailers")
+    __slots__ = ("accounted", "chunked", "complete", "held_back", "kept", "received", "trailers")
 
     def __init__(self, *, complete: bool, chunked: bool, held_back: bool = False) -> None:
         self.complete = complete
@@ -35,6 +35,7 @@ class RequestBody:
         self.chunked = chunked
         self.kept: list[bytes] | None = []
         self.received = 0
+        self.accounted = 0  # bytes kept, as the process's ledger knows them
         self.trailers: list[bytes] = []
 
     def __repr__(self) -> str:
@@ -58,7 +59,7 @@ class OutgoingRequest(NamedTuple):
 
     method: bytes
     head: bytes
-    upgrading: bool
+    upgrade: bytes | None
 
 
 class AttemptOwner(Protocol):
@@ -101,7 +102,7 @@ class Attempt:
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "_sent_whole",
         "accounted", "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan",
-        "progress_s", "recorded", "rules", "started", "upgrading",
+        "progress_s", "recorded", "rules", "started", "upgrade",
     )  # fmt: skip
 
     def __init__(
@@ -118,7 +119,7 @@ class Attempt:
         self.plan = plan
         self._pool = pool
         self.rules = rules
-        self.method, self._request_head, self.upgrading = request
+        self.method, self._request_head, self.upgrade = request
         self._clock = pool.now
         self._connection: UpstreamConnection | None = None
         self._replaced = False
@@ -215,7 +216,7 @@ class Attempt:
 
     def on_upstream_writable(self, *, writable: bool) -> None:
         """See upstream.ResponseSink: while the upstream does not take the body, the time that runs is its own."""
-        if self._owner.request_body.complete and not self.upgrading:
+        if self._owner.request_body.complete and self.upgrade is None:
             return
         if self.head is None:
             if writable and not self._owner.request_body.held_back:

@@ -3,9 +3,7 @@
 Neighbour: `handler`, whose fallbacks enter here and leave when their attempt ends.
 """
 
-from collections import deque
-
-from proxy.net.attempt import Attempt, Phase
+from proxy.net.attempt import Attempt
 
 
 class FallbackGate:
@@ -16,7 +14,7 @@ class FallbackGate:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._inside: set[Attempt] = set()
-        self._waiting: deque[Attempt] = deque()
+        self._waiting: dict[Attempt, None] = {}  # in order of arrival
 
     def __repr__(self) -> str:
         return f"<FallbackGate {len(self._inside)}/{self._limit} inside, {len(self._waiting)} waiting>"
@@ -27,15 +25,14 @@ class FallbackGate:
             self._inside.add(attempt)
             attempt.open()
         else:
-            self._waiting.append(attempt)
+            self._waiting[attempt] = None
 
     def leave(self, attempt: Attempt) -> None:
         """Make room; an attempt that never got in only gives up its place in the queue."""
-        if attempt not in self._inside:
-            return
+        self._waiting.pop(attempt, None)
         self._inside.discard(attempt)
         while self._waiting and len(self._inside) < self._limit:
-            following = self._waiting.popleft()
-            if following.phase is not Phase.ENDED:
-                self._inside.add(following)
-                following.open()
+            following = next(iter(self._waiting))
+            del self._waiting[following]
+            self._inside.add(following)
+            following.open()

@@ -122,23 +122,36 @@ class Exchange:
         body.complete = complete
         body.held_back = False
         body.trailers = trailers
-        for piece in pieces:
-            body.received += len(piece)
+        size = sum(map(len, pieces))
+        body.received += size
         if body.kept is not None:
             body.kept += pieces
+            body.accounted += size
+            self._plane.held_bytes += size
         sending = [attempt for attempt in self._attempts if attempt.taking_body and attempt is not self._spare]
         for attempt in sending:
             attempt.send_body(pieces)
         if sending:
             self._forget_long_body()
-        elif body.received > self._snapshot.fallback.request_buffer:
+        elif self._body_too_long:
             self._downstream.pause_body()  # until somebody takes it
+
+    @property
+    def _body_too_long(self) -> bool:
+        """Whether the request body so far is more than may be kept for a second attempt."""
+        return self.request_body.received > self._snapshot.fallback.request_buffer or not self._plane.memory_left
 
     def _forget_long_body(self) -> None:
         """Keep no copy of a body too long to send again; whoever takes it has all of it so far."""
+        if self._body_too_long:
+            self._forget_body()
+
+    def _forget_body(self) -> None:
         body = self.request_body
-        if body.received > self._snapshot.fallback.request_buffer:
+        if body.kept:
             body.kept = None
+            self._plane.held_bytes -= body.accounted
+            body.accounted = 0
 
     def on_upstream_writable(self, attempt: Attempt, *, writable: bool) -> None:
         """See AttemptOwner: the client is read no faster than the upstream takes its body."""
@@ -426,6 +439,7 @@ class Exchange:
             )
         if self._hedge_timer is not None:
             self._hedge_timer.cancel()
+        self._forget_body()
         # Attempts refer to their exchange: without the cycle both go at once, and the garbage collector rests.
         self._attempts.clear()
         self._relay = self._spare = self._second = None

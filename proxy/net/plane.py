@@ -36,7 +36,7 @@ class DataPlane:
     """The data plane of one process.
 
     `snapshot` is replaced as a whole; `clock` is monotonic seconds, `wall_clock` seconds since the epoch.
-    `held_bytes` counts content held back for a possible fallback, over all requests. `call_later` is for hedging
+    `held_bytes` counts content held for a possible fallback, of requests and responses. `call_later` is for hedging
     alone: everything else is timed by the listener's sweep.
     """
 
@@ -72,6 +72,6 @@ class DataPlane:
         """Make the attempt of a request on one source, counted as in flight, not yet opened."""
         plan = snapshot.source(role)
         self.metrics.inflight[plan.name] += 1
-        request = OutgoingRequest(head.method, request_bytes(head, plan.face, hop), head.upgrade is not None)
+        request = OutgoingRequest(head.method, request_bytes(head, plan.face, hop), head.upgrade)
         timeout_s = operation.timeout_s or plan.timeout_s
         return Attempt(owner, plan, self.pools[role], snapshot.response_rules, request, timeout_s)

@@ -6,7 +6,7 @@ Metrics and the access line, nothing else. Neighbours: `handler` calls it with t
 from typing import NamedTuple
 
 from proxy.core.errors import MalformedRequest
-from proxy.core.fallback import FallbackPolicy
+from proxy.core.fallback import FallbackPolicy, is_failure
 from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import (
     OTHER_OPERATION,
@@ -44,9 +44,7 @@ class RequestRecord(NamedTuple):
 
 def outcome_of(policy: FallbackPolicy, role: Role, status: int) -> str:
     """The outcome of an attempt with a whole response: `ok`, or its status where that is a failure."""
-    if status < 400 or (status < 500 and (role is Role.LEGACY or status not in policy.statuses)):
-        return OUTCOME_OK
-    return status_label(status)
+    return status_label(status) if is_failure(policy, role, status) else OUTCOME_OK
 
 
 def fallback_result(

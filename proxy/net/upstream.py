@@ -24,7 +24,7 @@ class ResponseSink(Protocol):
 
     method: bytes
     rules: ResponseRules
-    upgrading: bool  # asked for a change of protocol, so that a 101 is in order
+    upgrade: bytes | None  # the protocol asked for, if a 101 is in order at all
 
     def on_interim(self, head: ResponseHead) -> None:
         """A 1xx head arrived."""
@@ -195,7 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise MalformedResponse("head over its limits")
         head = parse_response(data, rules.fates)
         if head.status == 101:
-            if not sink.upgrading or b"upgrade" not in head.noted:
+            if sink.upgrade is None or head.upgrade != sink.upgrade.lower():
                 raise MalformedResponse("an upgrade nobody asked for")
         elif head.status < 200:
             self._interim += 1

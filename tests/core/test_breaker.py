@@ -139,11 +139,7 @@ def test_what_counts_against_the_target(kind, status, verdict):
     assert counts_as_failure(kind, status) is verdict
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["ok", "fail", "probe_ok", "probe_fail"]), st.floats(0, 3)), max_size=200
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(["ok", "fail", "probe_ok", "probe_fail"]), st.floats(0, 3)), max_size=200))
 def test_users_are_admitted_only_while_admitting_and_no_probe_is_asked_for_then(events):
     breaker, now = Breaker(POLICY), 0.0
     for event, step in events:

@@ -24,9 +24,7 @@ from proxy.settings.addresses import (
         ("unix:/run/cutover.sock", UnixAddress("/run/cutover.sock"), True),
     ],
 )
-def test_a_place_to_listen_is_read_and_written_back(
-    text: str, address: TcpAddress | UnixAddress, local: bool
-) -> None:
+def test_a_place_to_listen_is_read_and_written_back(text: str, address: TcpAddress | UnixAddress, local: bool) -> None:
     assert parse_listen(text) == address
     assert str(address) == text
     assert address.is_local is local
@@ -85,9 +83,7 @@ def test_a_wrong_place_to_listen_is_refused_with_a_reason(text: str, reason: str
         ),
     ],
 )
-def test_an_upstream_is_read_and_written_back(
-    text: str, url: UpstreamUrl, authority: str, written: str | None
-) -> None:
+def test_an_upstream_is_read_and_written_back(text: str, url: UpstreamUrl, authority: str, written: str | None) -> None:
     assert parse_upstream(text) == url
     assert url.authority == authority
     assert str(url) == (written or text)

@@ -127,9 +127,7 @@ def test_the_shipped_example_follows_the_environment() -> None:
 
 
 def test_values_are_seconds_bytes_and_sets_in_python() -> None:
-    text = (
-        b"legacy: {url: 'http://a'}\ntarget: {url: 'http://b', timeout: 1m30s}\nlimits: {uri_bytes: 4KiB}\n"
-    )
+    text = b"legacy: {url: 'http://a'}\ntarget: {url: 'http://b', timeout: 1m30s}\nlimits: {uri_bytes: 4KiB}\n"
     settings = parse_settings(text, Path("c.yaml"), {}).settings
     assert settings.target.timeout == 90.0
     assert settings.limits.uri_bytes == 4096

@@ -50,9 +50,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
         "target": st.fixed_dictionaries(
             {"url": st.just("https://t")},
             optional={
-                "circuit_breaker": st.fixed_dictionaries(
-                    {"failure_ratio": st.floats(0.01, 1), "window": DURATIONS}
-                )
+                "circuit_breaker": st.fixed_dictionaries({"failure_ratio": st.floats(0.01, 1), "window": DURATIONS})
             },
         ),
     },
@@ -67,9 +65,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
                 "salt": TEXTS,
                 "user_id": st.lists(
                     st.fixed_dictionaries({"header": TOKENS})
-                    | st.fixed_dictionaries(
-                        {"query": TEXTS.filter(lambda text: text != "" and text.isprintable())}
-                    ),
+                    | st.fixed_dictionaries({"query": TEXTS.filter(lambda text: text != "" and text.isprintable())}),
                     max_size=2,
                 ),
                 "users": st.fixed_dictionaries({"target": USERS}),
@@ -88,9 +84,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
         ),
         "limits": st.fixed_dictionaries({}, optional={"body_bytes": SIZES, "header_timeout": DURATIONS}),
         "expose": st.booleans(),
-        "logging": st.fixed_dictionaries(
-            {"sample": st.floats(0, 1), "access": st.sampled_from(["all", "off"])}
-        ),
+        "logging": st.fixed_dictionaries({"sample": st.floats(0, 1), "access": st.sampled_from(["all", "off"])}),
     },
 )
 

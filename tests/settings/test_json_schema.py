@@ -56,9 +56,7 @@ def fits_object(value: dict[str, Any], schema: dict[str, Any], root: dict[str, A
 
 def fits_scalar(value: Any, schema: dict[str, Any]) -> bool:
     kind = schema.get("type")
-    if kind is not None and (
-        not isinstance(value, TYPES[kind]) or isinstance(value, bool) != (kind == "boolean")
-    ):
+    if kind is not None and (not isinstance(value, TYPES[kind]) or isinstance(value, bool) != (kind == "boolean")):
         return False
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):
         return False
@@ -80,9 +78,7 @@ def test_every_key_is_described_and_no_other_is_allowed() -> None:
 
 
 def test_the_two_urls_are_required_and_nothing_else() -> None:
-    required = {
-        path: schema["required"] for path, schema in objects(config_json_schema()) if "required" in schema
-    }
+    required = {path: schema["required"] for path, schema in objects(config_json_schema()) if "required" in schema}
     assert required == {
         "": ["legacy", "target"],
         ".legacy": ["url"],

@@ -86,9 +86,7 @@ def test_files_are_relative_to_the_configuration_and_remembered(tmp_path: Path) 
     assert loaded.files == (tmp_path / "secrets" / "token",)
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"), [(b"\xff", "not valid UTF-8"), (b"x" * ((1 << 20) + 1), "larger than")]
-)
+@pytest.mark.parametrize(("data", "reason"), [(b"\xff", "not valid UTF-8"), (b"x" * ((1 << 20) + 1), "larger than")])
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     (tmp_path / "token").write_bytes(data)
     with pytest.raises(ConfigError, match=reason):

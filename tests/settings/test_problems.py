@@ -11,9 +11,7 @@ from proxy.settings.load import parse_settings
 from proxy.settings.schema import Settings
 
 FILE = Path("config/cutover.yaml")
-BASE = (
-    "legacy: {url: 'http://127.0.0.1:3000'}\ntarget: {url: 'https://images.example.com'}\n"  # lines 1 and 2
-)
+BASE = "legacy: {url: 'http://127.0.0.1:3000'}\ntarget: {url: 'https://images.example.com'}\n"  # lines 1 and 2
 
 
 def problems_of(text: str, env: dict[str, str] | None = None) -> tuple[ConfigProblem, ...]:
@@ -199,9 +197,7 @@ def test_a_wrong_source_is_refused_at_its_line(text: str, line: int, key: str, m
 
 
 def test_the_breaker_belongs_to_the_target() -> None:
-    problem = the_problem_of(
-        "legacy: {url: http://a, circuit_breaker: {enabled: true}}\ntarget: {url: http://b}\n"
-    )
+    problem = the_problem_of("legacy: {url: http://a, circuit_breaker: {enabled: true}}\ntarget: {url: http://b}\n")
     assert problem.problem == "unknown key"
     assert problem.hint == 'did you mean "target.circuit_breaker"?'
 
@@ -241,10 +237,7 @@ def test_a_conflict_with_a_wrong_value_is_not_made_up() -> None:
 def test_a_problem_is_one_line_with_file_line_key_and_hint() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_settings((BASE + "rollout:\n  percentge: 3\n").encode(), FILE, {})
-    assert (
-        str(caught.value)
-        == 'config/cutover.yaml:4: rollout.percentge: unknown key; did you mean "percentage"?'
-    )
+    assert str(caught.value) == 'config/cutover.yaml:4: rollout.percentge: unknown key; did you mean "percentage"?'
 
 
 def test_both_urls_are_required() -> None:
