@@ -18,6 +18,7 @@ from proxy.admin.api import build_admin_app
 from proxy.admin.server import AdminServer
 from proxy.control import RunningProxy
 from proxy.core.model import Role
+from proxy.descriptors import fitting_connections, raise_limit
 from proxy.net.connector import ConnectFailed, Connector
 from proxy.net.listener import Listener
 from proxy.net.plane import DataPlane
@@ -82,6 +83,7 @@ class Sidecar:
             ids=TraceIds(random.Random(os.urandom(32)).getrandbits),  # noqa: S311 - ids are names, not secrets
             clock=time.perf_counter,
             wall_clock=wall_clock,
+            most_connections=fitting_connections(settings, raise_limit()),
         )
         self._window = RollingWindow(metrics.snapshot)
         self.control = RunningProxy(self.plane, loaded, self._window)
@@ -117,6 +119,12 @@ class Sidecar:
         )
         for warning in self._loaded.warnings:
             self.plane.events.warning("config_warning", key=warning.key, message=warning.message)
+        if self.plane.most_connections < settings.limits.connections:
+            self.plane.events.warning(
+                "config_warning",
+                key="limits.connections",
+                message=f"the limit of open files allows {self.plane.most_connections} connections",
+            )
         if settings.workers != 1:
             self.plane.events.warning("config_warning", key="workers", message="one process serves in this version")
 

@@ -92,7 +92,7 @@ class Downstream(asyncio.Protocol):
         plane = self._plane
         plane.connections.add(self)
         self.deadline = plane.clock() + self.snapshot.limits.header_timeout
-        if len(plane.connections) > self.snapshot.limits.connections:
+        if len(plane.connections) > plane.most_connections:
             self._refuse(MalformedRequest("too many connections", 503, RequestFault.CONNECTION_LIMIT))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it

@@ -36,7 +36,7 @@ class DataPlane:
     """The data plane of one process.
 
     `snapshot` is replaced as a whole; `clock` is monotonic seconds, `wall_clock` seconds since the epoch.
-    `held_bytes` counts content held for a possible fallback, of requests and responses. `call_later` is for hedging
+    `most_connections` is `limits.connections` or as many as descriptors allow. `held_bytes` counts content held for a possible fallback, of requests and responses. `call_later` is for hedging
     alone: everything else is timed by the listener's sweep.
     """
 
@@ -54,10 +54,12 @@ class DataPlane:
     held_bytes: int = 0
     draining: bool = False
     said_untrusted: bool = False
+    most_connections: int = 0
     breaker: Breaker = field(init=False)
     gate: FallbackGate = field(init=False)
 
     def __post_init__(self) -> None:
+        self.most_connections = self.most_connections or self.snapshot.limits.connections
         self.breaker = Breaker(self.snapshot.breaker)
         self.gate = FallbackGate(self.snapshot.settings.fallback.max_concurrent)
 
