@@ -8,6 +8,7 @@ from typing import Final
 
 from proxy.settings.schema import Settings
 
+_NO_LIMIT: Final = 1 << 20
 _OWN: Final = 64  # listeners, log, admin connections, files read at a reload
 
 
@@ -17,7 +18,7 @@ def raise_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return soft
+    return _NO_LIMIT if soft == resource.RLIM_INFINITY else soft
 
 
 def fitting_connections(settings: Settings, descriptors: int) -> int:

@@ -36,7 +36,8 @@ class DataPlane:
     """The data plane of one process.
 
     `snapshot` is replaced as a whole; `clock` is monotonic seconds, `wall_clock` seconds since the epoch.
-    `most_connections` is `limits.connections` or as many as descriptors allow. `held_bytes` counts content held for a possible fallback, of requests and responses. `call_later` is for hedging
+    `held_bytes` counts content held for a possible fallback, of requests and responses. `most_connections` is
+    `limits.connections`, or as many as the limit of open files allows. `call_later` is for hedging
     alone: everything else is timed by the listener's sweep.
     """
 
