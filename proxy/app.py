@@ -5,6 +5,7 @@ Clock and randomness enter the program here. Neighbours: `cli.run` calls it; `co
 
 import asyncio
 import gc
+import math
 import os
 import random
 import signal
@@ -36,6 +37,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.tracing import TraceIds
 from proxy.telemetry.window import RollingWindow
 
+_MOST_AGE_S: Final = 20.0  # with the resolver's 10 s, a name that changes is followed within 30 s
 _TICK_S: Final = 0.05
 _STANDARD_OUTPUT: Final = 1
 _LOG_CLOSE_S: Final = 2.0
@@ -222,6 +224,7 @@ def _pool(connector: Connector, source: Source, tasks: TaskKeeper) -> Pool:
         max_idle=source.pool.max_idle,
         idle_timeout_s=source.pool.idle_timeout,
         max_pending=source.pool.max_pending,
+        most_age_s=_MOST_AGE_S if source.url.is_name else math.inf,
     )
     return Pool(connector, limits, tasks, time.perf_counter)
 

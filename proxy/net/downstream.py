@@ -13,17 +13,18 @@ from typing import Final, cast
 from proxy.core.errors import MalformedBody, MalformedRequest, RequestFault
 from proxy.core.fields import DROP_UNTRUSTED
 from proxy.core.framing import BodyReader, request_body
-from proxy.core.heads import HEAD_END, RequestHead, parse_request
+from proxy.core.heads import RequestHead
+from proxy.core.intake import take_head
 from proxy.core.model import OTHER_OPERATION, PROXY_SOURCE
 from proxy.net.answers import problem
 from proxy.net.handler import Exchange
 from proxy.net.plane import DataPlane
 from proxy.net.record import log_refusal
+from proxy.settings.schema import Limits
 from proxy.telemetry.metrics import ClientErrorKind
 
 NEVER: Final = float("inf")
 _MOST_AHEAD: Final = 64 * 1024  # bytes of pipelined requests
-_MOST_LEADING: Final = 8  # bytes of empty lines before a request line (RFC 9112 section 2.2)
 _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 1024 * 1024
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
@@ -55,7 +56,7 @@ class Downstream(asyncio.Protocol):
     `may_keep_alive` is settled anew by each request.
     """
 
-    __slots__ = ("_body", "_buffer", "_fresh", "_leftover", "_paused_body", "_phase", "_plane",
+    __slots__ = ("_body", "_buffer", "_paused_body", "_phase", "_plane",
                  "_pumping", "_stalled_at", "_thrown_away", "_transport", "deadline", "exchange", "may_keep_alive",
                  "peer", "snapshot", "trusted")  # fmt: skip
 
@@ -66,7 +67,6 @@ class Downstream(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._buffer = b""
         self._body: BodyReader | None = None
-        self._fresh = True
         self._pumping = False
         self._paused_body = False
         self._stalled_at: int | None = None
@@ -154,68 +154,29 @@ class Downstream(asyncio.Protocol):
             self._pumping = False
 
     def _start_request(self) -> bool:
-        """Start the request at the front of the buffer; False when its head is not whole yet."""
-        data = self._buffer
-        if data[0] in b"\r\n":
-            data = self._skip_empty_lines(data)
-            if not data:
-                return False
-        end = data.find(HEAD_END)
-        if end < 0:
-            self._await_head(data)
-            return False
-        self._buffer = b""
+        """Start the request at the front of the buffer; False when its head is not whole yet, or refused."""
         self.snapshot = snapshot = self._plane.snapshot
-        self._fresh = False
         head = None
         try:
-            self._check_head(data, end)
-            head = parse_request(data[: end + 4], snapshot.request_fates)
-            if len(head.target) > snapshot.limits.uri_bytes:
-                raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
-            if head.content_length is not None and head.content_length > snapshot.limits.body_bytes:
-                raise MalformedRequest("body too large", 413, RequestFault.TOO_LARGE)
+            head, rest = take_head(self._buffer, snapshot.head_limits, snapshot.request_fates)
+            if head is None:
+                self._buffer = rest
+                if rest[0] not in b"\r\n":  # an empty line after a body begins nothing
+                    self._await_head()
+                return False
+            _check_sizes(head, snapshot.limits)
         except MalformedRequest as fault:
             self._refuse(fault, head)
             return False
-        self._begin(head, data[end + 4 :])
+        self._buffer = b""
+        self._begin(head, rest)
         return True
 
-    def _skip_empty_lines(self, data: bytes) -> bytes:
-        stripped = data.lstrip(b"\r\n")
-        empty = data[: len(data) - len(stripped)]
-        if len(empty) > _MOST_LEADING or empty.replace(b"\r\n", b"") not in (b"", b"\r"):
-            self._refuse(MalformedRequest("malformed request line"))
-            return b""
-        if stripped and not empty.endswith(b"\n"):
-            self._refuse(MalformedRequest("malformed request line"))
-            return b""
-        self._buffer = stripped or empty
-        return stripped
-
-    def _await_head(self, data: bytes) -> None:
-        try:
-            self._check_head(data, len(data), unfinished=True)
-        except MalformedRequest as fault:
-            self._refuse(fault)
-            return
-        self._buffer = data
+    def _await_head(self) -> None:
+        """A head has begun: it has its time from the first byte on."""
         if self._phase is Phase.IDLE:
             self._phase = Phase.HEAD
             self.deadline = self._plane.clock() + self.snapshot.limits.header_timeout
-
-    def _check_head(self, data: bytes, end: int, *, unfinished: bool = False) -> None:
-        """Refuse a head that is, or already has become, too long; an unfinished one may end in part of its end."""
-        limits = self.snapshot.limits
-        bytes_over, lines_over = (len(HEAD_END) - 1, 1) if unfinished else (0, 0)
-        line_end = data.find(b"\r\n", 0, end)
-        line = line_end if line_end >= 0 else end
-        if line > limits.uri_bytes + 48:  # a method, a version and spaces beside the target
-            raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
-        if end > limits.header_bytes + bytes_over:
-            raise MalformedRequest("head too large", 431, RequestFault.HEADERS_TOO_LARGE)
-        if data.count(b"\r\n", 0, end) > limits.header_count + lines_over:
-            raise MalformedRequest("too many header fields", 431, RequestFault.HEADERS_TOO_LARGE)
 
     def _begin(self, head: RequestHead, rest: bytes) -> None:
         if not self.trusted:
@@ -451,3 +412,10 @@ class Downstream(asyncio.Protocol):
             self._transport.close()
         else:
             self._transport.abort()
+
+
+def _check_sizes(head: RequestHead, limits: Limits) -> None:
+    if len(head.target) > limits.uri_bytes:
+        raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
+    if head.content_length is not None and head.content_length > limits.body_bytes:
+        raise MalformedRequest("body too large", 413, RequestFault.TOO_LARGE)

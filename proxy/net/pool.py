@@ -28,12 +28,17 @@ class Waiter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Counts of connections and waiters; `idle_timeout_s` is how long an unused connection is kept."""
+    """Counts of connections and waiters; times in seconds.
+
+    An unused connection is kept for `idle_timeout_s`; one older than `most_age_s` is closed after its request, so
+    that an upstream whose name leads elsewhere is followed however busy its connections are.
+    """
 
     max_connections: int
     max_idle: int
     idle_timeout_s: float
     max_pending: int
+    most_age_s: float = float("inf")
 
 
 class Pool:
@@ -163,8 +168,9 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection on which everything was in order, and lend it on."""
         self._busy.discard(connection)
-        if self._closed:
+        if self._closed or self.now() - connection.made_at > self._limits.most_age_s:
             connection.close()
+            self._connect_if_room()
         elif self._pending:
             self._lend_or_keep(connection)
         elif len(self._idle) < self._limits.max_idle:

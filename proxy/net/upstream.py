@@ -60,7 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_state",
         "_transport",
         "blocked",
-        "idle_since",
+        "idle_since", "made_at",
         "requests",
     )  # fmt: skip
 
@@ -74,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = 0
         self._paused = False
         self.idle_since = 0.0
+        self.made_at = 0.0
         self._pooled = False
         self.blocked = False
         self.requests = 0
@@ -89,6 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
+        self.made_at = self._pool.now()
 
     def begin(self, sink: ResponseSink, request: bytes) -> None:
         """Start an exchange: send `request` (a head, and body bytes if there are any yet)."""

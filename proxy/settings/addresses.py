@@ -74,6 +74,15 @@ class UpstreamUrl:
         default = self.port == _DEFAULT_PORTS[self.scheme]
         return _bracketed(self.host) if default else f"{_bracketed(self.host)}:{self.port}"
 
+    @property
+    def is_name(self) -> bool:
+        """Whether `host` is a name, which may come to mean another address."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return self.scheme != "unix"
+        return False
+
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix:{self.socket_path}"

@@ -16,6 +16,7 @@ from proxy.core.fallback import FallbackPolicy, Replay
 from proxy.core.fields import DROP_FOR_LEGACY, DROP_FOR_TARGET, FieldTable, request_table, response_table
 from proxy.core.heads import ResponseRules
 from proxy.core.identity import Extractor, IdKind
+from proxy.core.intake import HeadLimits
 from proxy.core.model import Role
 from proxy.core.rewrite import UpstreamFace
 from proxy.core.routing import Operation, OperationTable, RolloutPolicy
@@ -66,6 +67,7 @@ class Snapshot:
     breaker: BreakerPolicy
     hedge_after_s: float | None
     limits: Limits
+    head_limits: HeadLimits
     request_fates: FieldTable
     response_rules: ResponseRules
     trusts: Callable[[str | None], bool]
@@ -123,6 +125,7 @@ def compile_snapshot(settings: Settings, revision: str) -> Snapshot:
         breaker=_breaker(settings.target.circuit_breaker),
         hedge_after_s=settings.fallback.hedge_after,
         limits=settings.limits,
+        head_limits=HeadLimits(settings.limits.header_bytes, settings.limits.header_count, settings.limits.uri_bytes),
         request_fates=_request_fates(settings, extractors),
         response_rules=ResponseRules(response_table(), settings.limits.header_bytes, settings.limits.header_count),
         trusts=_trust(settings.forwarded.trusted_proxies),
