@@ -12,6 +12,7 @@ from proxy.core.errors import MalformedBody, MalformedResponse
 from proxy.core.framing import BodyReader, UntilClose, response_body
 from proxy.core.heads import HEAD_END, ResponseHead, ResponseRules, parse_response
 from proxy.core.model import FailureKind
+from proxy.net.tls import ResumingContext
 
 if TYPE_CHECKING:
     from proxy.net.pool import Pool
@@ -111,7 +112,16 @@ class UpstreamConnection(asyncio.Protocol):
     def rest(self) -> None:
         """Become idle: from here on any byte that arrives is a fault."""
         self.idle_since = self._pool.now()
-        self._pooled = True
+        if not self._pooled:
+            self._pooled = True
+            self._remember_session()
+
+    def _remember_session(self) -> None:
+        """Let the next connection resume this one's TLS session, of which the ticket has come by now."""
+        if self._transport is not None:
+            tls = self._transport.get_extra_info("ssl_object")
+            if tls is not None and isinstance(tls.context, ResumingContext):
+                tls.context.remember(tls)
 
     def pause(self) -> None:
         """Stop reading: the client is slower than the upstream."""

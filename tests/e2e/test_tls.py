@@ -5,6 +5,7 @@ import ipaddress
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -250,3 +251,43 @@ def test_a_unix_socket_left_behind_by_a_dead_process_is_taken_over(
     first.wait()
     assert (tmp_path / "cutover.sock").exists()
     assert start_sidecar(settings).ask("GET", "/images/1").status == 200
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_new_connection_resumes_the_session_of_an_earlier_one(
+    newest: ssl.TLSVersion, authority: Authority, legacy: Server, start_sidecar: StartSidecar
+) -> None:
+    context = authority.server_context("images.test")
+    context.maximum_version = newest
+    resumed: list[bool | None] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with context.wrap_socket(self.request, server_side=True) as sock:
+                resumed.append(sock.session_reused)
+                while sock.recv(4096):
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    class ThreadingServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with ThreadingServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            target = {"tls": {"ca_file": authority.file}, "pool": {"idle_timeout": "200ms"}}
+            sidecar = start_sidecar(config(legacy.url, f"https://127.0.0.1:{server.server_address[1]}", target=target))
+            assert sidecar.ask("GET", "/images/1").body == b"ok"
+            made = len(resumed)  # the look at the start, and the request's
+
+            def asked_anew() -> bool:
+                assert sidecar.ask("GET", "/images/1").body == b"ok"
+                time.sleep(0.4)
+                return len(resumed) > made
+
+            eventually(asked_anew)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert resumed[0] is False
+    assert resumed[made] is True

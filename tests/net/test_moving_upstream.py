@@ -31,6 +31,9 @@ class Silent:
     def write(self, data: bytes) -> None:
         pass
 
+    def get_extra_info(self, name: str) -> None:
+        pass
+
 
 class AtOnce:
     made = 0
