@@ -19,8 +19,8 @@ from proxy.demo.summary import PhaseSummary, Summary
 
 _LEGEND = (
     "stood in: reads that PostgreSQL answered because the Image Service did not; "
-    "reads sent: the share of reads that went to the Image Service first; users in: the share of users whose bucket is "
-    "below the percentage; p95 in ms; off side: users answered by the wrong source."
+    "share sent: of the reads, to the Image Service first; share in: of the users, with a bucket below the "
+    "percentage; p95 in ms; off side: users answered by the wrong source."
 )
 _NAMES = {"postgresql": "PostgreSQL", "image_service": "Image Service"}
 
@@ -70,14 +70,14 @@ def _phases_table(summary: Summary) -> Table:
     table.add_column("asked", justify="right")
     table.add_column("phase", no_wrap=True)
     headings = (
-        "reads:\nPostgr.",
-        "\nImage",
+        "PostgreSQL\nreads",
+        "Image Svc\nreads",
         "stood\nin",
         "\nwrites",
-        "reads\nsent",
-        "users\nin",
-        "p95 of\nPostgr.",
-        "p95 of\nImage",
+        "share\nsent",
+        "share\nin",
+        "PostgreSQL\np95",
+        "Image Svc\np95",
         "client\nerrors",
         "off\nside",
     )
