@@ -16,7 +16,7 @@ COPY --from=build /opt/cutover /opt/cutover
 COPY config/cutover.yaml /etc/cutover/cutover.yaml
 ENV PATH=/opt/cutover/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
-EXPOSE 8080 9900
+EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9900/healthz', timeout=1)"]

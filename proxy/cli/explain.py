@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 from proxy.explain import explain
@@ -27,10 +28,14 @@ def execute(args: argparse.Namespace) -> int:
     """Print the explanation. Raises ConfigError."""
     loaded = load_settings(args.config, os.environ)
     snapshot = compile_snapshot(loaded.settings, loaded.revision)
+    kill_switch = loaded.settings.rollout.kill_switch_file
+    if kill_switch is not None and Path(kill_switch).exists():
+        snapshot = snapshot.with_kill_switch(engaged=True)
     try:
         facts = explain(snapshot, args.user, args.method, args.path)
     except ValueError as error:
-        raise SystemExit(_usage(str(error))) from error
+        print(f"cutover explain: {error}", file=sys.stderr)
+        return 2
     if args.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -46,12 +51,5 @@ def execute(args: argparse.Namespace) -> int:
 
 def _moves(facts: dict[str, object]) -> str:
     if facts["moves_at"] is None:
-        return "no percentage: something else decides"
+        return f"no percentage: {facts['stays']}"
     return f"{facts['moves_at']} % and above"
-
-
-def _usage(message: str) -> int:
-    import sys  # noqa: PLC0415 - only on this path
-
-    print(f"cutover explain: {message}", file=sys.stderr)
-    return 2

@@ -35,10 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="cutover",
+        epilog="start with: cutover demo",
         description="Moves live traffic from a legacy source to a target source, one hash bucket of users at a time.",
     )
     parser.add_argument("--version", action="version", version=f"cutover {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         sub = commands.add_parser(
             command.NAME,
@@ -53,7 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         status: int = args.execute(args)
     except ConfigError as error:
@@ -63,5 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"cutover: {error.strerror or error}", file=sys.stderr)
         return 1
     return status

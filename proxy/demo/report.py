@@ -30,9 +30,10 @@ def added_latency_note(factor: float) -> str:
     if factor <= 0:
         return "No latency is added: both sources are as fast as they are on this machine."
     return (
-        f"Added by the demo: the legacy API holds its answers back until its p95 is {factor:g} x the epic's "
+        f"Added by the demo: the legacy API holds its answers back until its p95 is {factor:g} x the plan's "
         '"before" column (get 300, list 400, upload 2500, update 350, delete 300 ms). '
-        "Nothing is added to the Image Service or the sidecar."
+        "Nothing is added to the Image Service or the sidecar; behind it stands moto, a simulation of DynamoDB in "
+        "Python, whose time grows with the load of this machine."
     )
 
 
@@ -100,7 +101,7 @@ def _latency_table(summary: Summary) -> Table:
     table.add_column("operation")
     for heading in ("requests", "p50", "p95", "p99"):
         table.add_column(heading, justify="right", min_width=6)
-    table.add_column("the epic's p95")
+    table.add_column("the plan's p95")
     for row in summary.latencies:
         if row.epic_p95_s is None:
             epic = Text()

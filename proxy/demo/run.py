@@ -133,7 +133,7 @@ class _Demo:
             "",
             f"Left running at 0 %, with {LINGER_RATE:g} requests/s. Ctrl-C ends and removes everything.",
             f"  the gallery, through the sidecar   {sidecar.url}",
-            f"  the sidecar's page and admin API   {sidecar.admin_url}",
+            f"  the sidecar's admin API            {sidecar.admin_url}",
             f"  the legacy API                     {gallery.legacy_url}",
             f"  the Image Service                  {gallery.image_service_url}   (token: {gallery.token_file})",
             f"  PostgreSQL                         {mask_password(gallery.postgres_url)}   (schema {gallery.schema})",
@@ -143,6 +143,9 @@ class _Demo:
             f"  curl -i -H 'X-User-Id: {user}' {sidecar.url}/images/{image}",
             f"  curl -X PATCH {json_type} -d '{percentage}' {sidecar.admin_url}/rollout",
             f"  curl -X PUT {token} -d '{faults}' {gallery.image_service_url}/internal/faults",
+            f"  curl -s {sidecar.admin_url}/status        (rates, p95 and fallbacks of both sources)",
+            f"  tail -f {sidecar.log_file}        (requests that fell back, and events)",
+            "Undo the faults with -d '{}', and POST to /rollback to send everybody back.",
         ]
         self._console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

@@ -43,7 +43,7 @@ def sidecar_config(gallery: Gallery, port: int, admin_port: int) -> dict[str, An
         },
         "rollout": {"enabled": False, "percentage": 0},
         "limits": {"drain_timeout": "2s"},
-        "logging": {"level": "info", "access": "off"},
+        "logging": {"level": "info", "access": "fallbacks"},
     }
 
 
@@ -66,8 +66,13 @@ class Sidecar:
 
     @property
     def admin_url(self) -> str:
-        """The admin API and the live page."""
+        """The admin API."""
         return f"http://127.0.0.1:{self._admin_port}"
+
+    @property
+    def log_file(self) -> Path:
+        """Where its log goes."""
+        return self._gallery.work_dir / "sidecar.log"
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Start it and return when `/readyz` says 200; `stack` stops it. Raises StartError."""
@@ -90,8 +95,7 @@ class Sidecar:
         argv = [*self._command, "run", "-c", str(config)]
         # SIGTERM, not SIGKILL, when the demo is gone: its supervisor then also ends its workers.
         signals = Signals(orphaned=signal.SIGTERM)
-        log = work_dir / "sidecar.log"
-        launch = Launch("the sidecar", argv, work_dir, log, {"PYTHONPATH": path}, signals=signals)
+        launch = Launch("the sidecar", argv, work_dir, self.log_file, {"PYTHONPATH": path}, signals=signals)
         child = start_child(launch)
         stack.push_async_callback(child.stop, 4.0)
         await wait_listening(child, self._admin_port)

@@ -314,8 +314,11 @@ class Exchange:
 
     def _fail(self, kind: FailureKind) -> None:
         """Answer for a source that did not."""
-        who = "Neither source" if self._fallback is not None else "The source"
-        self._answer_problem(failure_status(kind), f"{who} gave no usable answer ({kind}).")
+        if self._fallback is None:
+            detail = f"The source gave no usable answer ({kind})."
+        else:
+            detail = f"Neither source gave a usable answer (target: {self._fallback}, legacy: {kind})."
+        self._answer_problem(failure_status(kind), detail)
 
     def refuse(self, status: int, detail: str) -> None:
         """End the request with an error of the proxy's own; after commit, by breaking off."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from proxy.core.model import Route
 from proxy.settings.errors import KeyPath
-from proxy.settings.schema import Settings
+from proxy.settings.schema import Settings, TcpAddress
 
 Advice = tuple[KeyPath, str]
 
@@ -24,7 +24,28 @@ _HEDGED: Final = frozenset({"GET", "HEAD"})
 
 def find_advice(settings: Settings) -> tuple[Advice, ...]:
     """Every surprise in valid settings, as a key and a sentence."""
-    return (*_credentials(settings), *_admin(settings), *_rollout(settings), *_operations(settings))
+    return (
+        *_places(settings),
+        *_credentials(settings),
+        *_admin(settings),
+        *_rollout(settings),
+        *_operations(settings),
+    )
+
+
+def _places(settings: Settings) -> Iterator[Advice]:
+    if settings.workers != 1:
+        yield ("workers",), "one process serves in this version"
+    if settings.target.url == settings.legacy.url:
+        yield ("target", "url"), "is the same as legacy.url: nothing will move"
+    listen = settings.listen
+    for name, source in (("legacy", settings.legacy), ("target", settings.target)):
+        if isinstance(listen, TcpAddress) and listen.port == source.url.port and _is_this_machine(source.url.host):
+            yield (name, "url"), "leads back to the port that cutover itself listens on"
+
+
+def _is_this_machine(host: str) -> bool:
+    return TcpAddress(host, 0).is_local
 
 
 def _credentials(settings: Settings) -> Iterator[Advice]:

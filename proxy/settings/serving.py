@@ -121,7 +121,7 @@ DEFAULT_STATUSES: Final = StatusSet((401, 403, 404, 408, 429, "5xx"))
 
 
 class Admin(Section):
-    """The admin port: health, metrics, status, the live page, and changes at run time."""
+    """The admin port: health, metrics, status, and changes at run time."""
 
     listen: Listen = Field(
         TcpAddress("127.0.0.1", 9900), description="Where the admin API listens: host:port or unix:/path."

@@ -317,7 +317,7 @@ async def test_changes_and_their_refusals_are_audited_with_who_asked(client, con
     (changed, facts), (refused, why) = audited
     assert (changed, facts["remote"], facts["request"]) == ("admin_change", "127.0.0.1", "PATCH /rollout")
     assert (facts["percentage"], facts["persisted"]) == (25, True)
-    assert (refused, why["remote"]) == ("rollout_change_refused", "127.0.0.1")
+    assert (refused, why["remote"]) == ("admin_change_refused", "127.0.0.1")
     assert "s3cret" not in str(audited)
     assert "wrong" not in str(audited)
 
