@@ -23,13 +23,14 @@ class RequestFault(StrEnum):
 
 
 class MalformedRequest(Exception):
-    """A request that is refused with `status`; nothing of it may reach an upstream."""
+    """A request that is refused with `status`; nothing of it may reach an upstream. `method` is b"" while unknown."""
 
     def __init__(self, detail: str, status: int = 400, fault: RequestFault = RequestFault.MALFORMED) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
         self.fault = fault
+        self.method = b""
 
 
 class MalformedResponse(Exception):

@@ -114,7 +114,8 @@ class RequestHead:
         fate = self.fates[name]
         if fate:
             if fate & NOTE:
-                self.noted.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+                value = value.rstrip(b" \t")
+                self.noted.setdefault(name.lower(), []).append(value)
             if fate & DROP:
                 return
             if fate & DROP_SOMETIMES:
@@ -161,7 +162,8 @@ class ResponseHead:
         fate = self.fates[name]
         if fate:
             if fate & NOTE:
-                self.noted.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+                value = value.rstrip(b" \t")
+                self.noted.setdefault(name.lower(), []).append(value)
             if fate & DROP:
                 return
         self.lines.append(name + b": " + value)
@@ -180,8 +182,17 @@ def parse_request(data: bytes, fates: FieldTable) -> RequestHead:
 
     Raises MalformedRequest, with the status to answer, for anything that two parsers could read differently.
     """
-    line_end = data.find(b"\r\n")
     head = RequestHead(fates)
+    try:
+        _parse_request(data, head)
+    except MalformedRequest as fault:
+        fault.method = head.method
+        raise
+    return head
+
+
+def _parse_request(data: bytes, head: RequestHead) -> None:
+    line_end = data.find(b"\r\n")
     _read_request_line(data[:line_end], head)
     try:
         httptools.HttpRequestParser(head).feed_data(_START + data[line_end + 2 :])
@@ -199,7 +210,6 @@ def parse_request(data: bytes, fates: FieldTable) -> RequestHead:
         head.content_length = _length_of(noted[b"content-length"])
         if head.content_length is None:
             raise MalformedRequest("invalid Content-Length")
-    return head
 
 
 def _read_request_line(line: bytes, head: RequestHead) -> None:
@@ -389,6 +399,8 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
         head.content_length = _length_of(noted[b"content-length"])
         if head.content_length is None:
             raise MalformedResponse("invalid Content-Length")
+        if head.status == 205 and head.content_length:
+            raise MalformedResponse("content in a 205, where some clients expect none")  # RFC 9110 section 15.3.6
 
 
 def _read_response_connection(head: ResponseHead) -> None:

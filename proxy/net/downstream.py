@@ -242,7 +242,7 @@ class Downstream(asyncio.Protocol):
         """Refuse a request by its body: before the exchange has started nothing has gone upstream."""
         if starting:
             self.exchange = None
-            self._refuse(MalformedRequest(detail, status, fault))
+            self._refuse(MalformedRequest(detail, status, fault), exchange.head)
         else:
             self._plane.metrics.client_erred(fault)
             exchange.refuse(status, detail)
@@ -310,7 +310,8 @@ class Downstream(asyncio.Protocol):
         request_id = plane.ids.new_request_id()
         log_refusal(plane, request_id, fault, head)
         added = b"X-Request-Id: %b\r\nConnection: close\r\n" % request_id
-        self.write(problem(fault.status, fault.detail, request_id, added))
+        method = fault.method if head is None else head.method
+        self.write(problem(fault.status, fault.detail, request_id, added, with_body=method != b"HEAD"))
         self._close_gently()
 
     # flow control

@@ -42,14 +42,14 @@ class Exchange:
 
     __slots__ = (
         "_attempts", "_decision", "_downstream", "_fallback",
-        "_fallback_status", "_head", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records", "_relay",
-        "_said_continue", "_second", "_snapshot", "_spare", "_started", "ended", "request_body",
+        "_fallback_status", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records", "_relay",
+        "_said_continue", "_second", "_snapshot", "_spare", "_started", "ended", "head", "request_body",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, downstream: "Downstream", head: RequestHead) -> None:
         self._plane = plane
         self._downstream = downstream
-        self._head = head
+        self.head = head
         self._started = plane.clock()
         self._snapshot = snapshot = downstream.snapshot
         self.request_body = _body_of(head) if head.has_body else NO_BODY
@@ -70,7 +70,7 @@ class Exchange:
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "committed" if self._relay else "undecided"
-        return f"<Exchange {self._head!r} {state} {self._attempts!r}>"
+        return f"<Exchange {self.head!r} {state} {self._attempts!r}>"
 
     def start(self) -> None:
         """Send the request to the source decided on; may end the exchange before it returns."""
@@ -88,7 +88,7 @@ class Exchange:
 
     @property
     def _is_plain_read(self) -> bool:
-        return self._head.method in _READS and self.request_body is NO_BODY and self._head.upgrade is None
+        return self.head.method in _READS and self.request_body is NO_BODY and self.head.upgrade is None
 
     def _avoid_target(self) -> None:
         """Send the user to legacy while the breaker rejects, and perhaps a copy to the target to see how it is."""
@@ -96,12 +96,12 @@ class Exchange:
         self._decision = Decision(Role.LEGACY, Reason.BREAKER_OPEN, self._decision.bucket)
         probe_round = plane.breaker.wants_probe(self._started) if self._is_plain_read else 0
         if probe_round:
-            Probe(plane, self._snapshot, self._operation, self._head, self._hop, probe_round).start()
+            Probe(plane, self._snapshot, self._operation, self.head, self._hop, probe_round).start()
 
     # attempt
 
     def _new_attempt(self, role: Role) -> Attempt:
-        attempt = self._plane.new_attempt(self, self._snapshot, role, self._operation, self._head, self._hop)
+        attempt = self._plane.new_attempt(self, self._snapshot, role, self._operation, self.head, self._hop)
         self._attempts.append(attempt)
         return attempt
 
@@ -165,7 +165,7 @@ class Exchange:
 
     def on_interim(self, head: ResponseHead) -> None:
         """See AttemptOwner: 1xx goes on to HTTP/1.1 clients, 100 at most once; it never commits."""
-        if self._head.minor == 0 or self._relay is not None:
+        if self.head.minor == 0 or self._relay is not None:
             return
         if head.status == 100:
             if self._said_continue or self.request_body.complete:
@@ -236,8 +236,8 @@ class Exchange:
         self, policy: FallbackPolicy, kind: FailureKind | None, reason: str, spare: Attempt | None = None
     ) -> bool:
         """Ask legacy if `core` allows it; `spare` is the target's own answer, should legacy fail too."""
-        key = b"idempotency-key" in self._head.noted
-        facts = RequestFacts(self._head.method, key, self.request_body.kept is not None)
+        key = b"idempotency-key" in self.head.noted
+        facts = RequestFacts(self.head.method, key, self.request_body.kept is not None)
         if not may_fall_back(policy, facts, kind):
             self._plane.metrics.fell_back(self._operation.name, reason, FallbackResult.SUPPRESSED)
             return False
@@ -280,7 +280,7 @@ class Exchange:
             plane.metrics.hedged(self._operation.name, relay.source)
         self._release_hold(attempt)
         record_cache(plane, relay.source, self._operation.name, head)
-        lines = relay.choose_framing(self._head.minor)
+        lines = relay.choose_framing(self.head.minor)
         if relay.ends_by_close or head.status == 101:
             self._downstream.may_keep_alive = False
         lines += self._added_lines(relay.source, head)
@@ -297,7 +297,7 @@ class Exchange:
         if answer is not None and self._snapshot.via:
             lines = via_line(answer) + lines
         if answer is None or answer.status != 101:
-            lines += connection_line(self._head, keep_alive=keep_alive)
+            lines += connection_line(self.head, keep_alive=keep_alive)
         if self._snapshot.expose:
             return exposed_lines(source, decision.reason, decision.bucket, self._fallback) + lines
         return lines
@@ -331,7 +331,7 @@ class Exchange:
         self._answer_problem(status, detail)
 
     def _answer_problem(self, status: int, detail: str) -> None:
-        head = self._head
+        head = self.head
         self._downstream.write(
             problem(
                 status,
@@ -427,7 +427,7 @@ class Exchange:
             log_request(
                 plane,
                 RequestRecord(
-                    head=self._head,
+                    head=self.head,
                     hop=self._hop,
                     operation=operation,
                     decision=self._decision,

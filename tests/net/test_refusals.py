@@ -128,3 +128,34 @@ async def test_a_request_after_a_refused_one_is_not_served():
         await world.target.answer(b"one")
         assert [one.status for one in client.responses(b"GET", b"GET")] == [200, 400]
         assert world.target.opened == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HEAD /images/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n",
+        b"HEAD /images/1 HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"HEAD /images/1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_a_refused_head_has_no_content_however_it_is_refused(head):
+    async with running() as world:
+        client = world.client()
+        await client.send(head)
+        assert client.received.endswith(b"\r\n\r\n")
+        assert client.received.startswith(b"HTTP/1.1 4")
+
+
+async def test_trailing_space_of_a_length_is_not_passed_on():
+    async with running() as world:
+        client = world.client()
+        await client.send(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 3 \t\r\n\r\nabc")
+        assert b"\r\nContent-Length: 3\r\n" in world.target.got
+
+
+async def test_content_in_a_205_is_an_invalid_response():
+    async with running(rollout={"percentage": 0}) as world:
+        client = world.client()
+        await client.request("GET /images/1")
+        await world.legacy.say(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 3\r\n\r\nabc")
+        assert client.response.status == 502

@@ -1,0 +1,163 @@
+"""A second reader of HTTP/1 messages, written from RFC 9112's grammar and sharing nothing with the code under test.
+
+It accepts less than a server must: what cutover writes has one spelling, and anything else is a fault.
+"""
+
+import re
+from dataclasses import dataclass
+
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-\"$-~\x80-\xff]+) HTTP/1\.1")
+STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [\t -~\x80-\xff]*")
+FIELD_LINE = re.compile(rb"(" + TOKEN + rb"): ([^\x00-\x08\x0a-\x1f\x7f]*)")
+CHUNK_LINE = re.compile(rb"(0|[1-9a-f][0-9a-f]*)")
+
+# What cutover adds to a request, whose values differ from run to run.
+ADDED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id", b"traceparent", b"via",
+         b"x-cutover-source")  # fmt: skip
+
+
+class Broken(AssertionError):
+    """The bytes are no sequence of messages as cutover must write them."""
+
+
+class Incomplete(Exception):
+    """The bytes end within a message."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message, its chunked framing taken off."""
+
+    start: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes = b""
+    trailers: tuple[bytes, ...] = ()
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value.rstrip(b" \t") for key, value in self.fields if key.lower() == name]
+
+    @property
+    def status(self) -> int:
+        return int(self.start[9:12])
+
+    @property
+    def plain(self) -> bytes:
+        """The bytes without what cutover adds; a chunked body as one chunk, however it was cut."""
+        lines = [self.start, *(b"%b: %b" % field for field in self.fields if field[0].lower() not in ADDED)]
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        if not self.all(b"transfer-encoding"):
+            return head + self.body
+        chunk = b"%x\r\n%b\r\n" % (len(self.body), self.body) if self.body else b""
+        return head + chunk + b"0\r\n" + b"".join(line + b"\r\n" for line in self.trailers) + b"\r\n"
+
+
+def read_requests(data: bytes) -> tuple[list[Message], bytes]:
+    """Whole requests at the front of `data`, and what is left: the beginning of another, or nothing."""
+    found = []
+    while data:
+        try:
+            message, data = _read_request(data)
+        except Incomplete:
+            return found, data
+        found.append(message)
+    return found, b""
+
+
+def _read_request(data: bytes) -> tuple[Message, bytes]:
+    head, rest = _read_head(data, REQUEST_LINE)
+    hosts, lengths, codings = head.all(b"host"), head.all(b"content-length"), head.all(b"transfer-encoding")
+    _must(len(hosts) == 1, "exactly one Host", head)
+    return _read_content(head, rest, lengths, codings, until_close=False)
+
+
+def read_answers(data: bytes, methods: list[bytes], *, closed: bool) -> tuple[list[Message], bytes]:
+    """Whole responses, interim ones included, to requests with these methods; and what is left."""
+    found: list[Message] = []
+    asked = iter(methods)
+    while data:
+        try:
+            head, rest = _read_head(data, STATUS_LINE)
+            if head.status < 200 and head.status != 101:
+                _must(not head.all(b"content-length") and not head.all(b"transfer-encoding"), "1xx framing", head)
+                found.append(head)
+                data = rest
+                continue
+            method = next(asked, b"GET")
+            lengths, codings = head.all(b"content-length"), head.all(b"transfer-encoding")
+            if method == b"HEAD" or head.status in (101, 204, 304):
+                _must(head.status != 204 or not (lengths or codings), "204 framing", head)
+                _must(len(lengths) + len(codings) <= 1, "one framing", head)
+                message, data = head, rest
+                if head.status == 101:
+                    return [*found, head], rest
+            else:
+                bare = not lengths and not codings
+                _must(not bare or closed, "the close must end it", head)
+                message, data = _read_content(head, rest, lengths, codings, until_close=bare)
+        except Incomplete:
+            return found, data
+        found.append(message)
+    return found, b""
+
+
+def _read_head(data: bytes, start: re.Pattern[bytes]) -> tuple[Message, bytes]:
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end:
+        raise Incomplete
+    first, *lines = head.split(b"\r\n")
+    _must(start.fullmatch(first) is not None, "start line", first)
+    fields = []
+    for line in lines:
+        match = FIELD_LINE.fullmatch(line)
+        _must(match is not None, "field line", line)
+        fields.append((match[1], match[2]))
+    return Message(first, tuple(fields)), rest
+
+
+def _read_content(
+    head: Message, rest: bytes, lengths: list[bytes], codings: list[bytes], *, until_close: bool
+) -> tuple[Message, bytes]:
+    _must(len(lengths) + len(codings) <= 1, "one framing at most", head)
+    if codings:
+        _must(codings == [b"chunked"], "chunked", head)
+        body, trailers, rest = _read_chunks(rest)
+        return Message(head.start, head.fields, body, trailers), rest
+    if until_close:
+        return Message(head.start, head.fields, rest), b""
+    _must(all(re.fullmatch(rb"[0-9]{1,18}", length) for length in lengths), "Content-Length", head)
+    size = int(lengths[0]) if lengths else 0
+    if len(rest) < size:
+        raise Incomplete
+    return Message(head.start, head.fields, rest[:size]), rest[size:]
+
+
+def _read_chunks(data: bytes) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    body = b""
+    while True:
+        line, end, data = data.partition(b"\r\n")
+        if not end:
+            raise Incomplete
+        match = CHUNK_LINE.fullmatch(line)
+        _must(match is not None, "chunk size", line)
+        size = int(line, 16)
+        if not size:
+            break
+        if len(data) < size + 2:
+            raise Incomplete
+        _must(data[size : size + 2] == b"\r\n", "chunk end", data[: size + 2])
+        body, data = body + data[:size], data[size + 2 :]
+    trailers = []
+    while True:
+        line, end, data = data.partition(b"\r\n")
+        if not end:
+            raise Incomplete
+        if not line:
+            return body, tuple(trailers), data
+        _must(FIELD_LINE.fullmatch(line) is not None, "trailer", line)
+        trailers.append(line)
+
+
+def _must(holds: bool, what: str, where: object) -> None:
+    if not holds:
+        raise Broken(f"{what}: {where!r}")
