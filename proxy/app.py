@@ -19,7 +19,7 @@ from proxy.admin.api import build_admin_app
 from proxy.admin.server import AdminServer
 from proxy.control import RunningProxy
 from proxy.core.model import Role
-from proxy.descriptors import fitting_connections, raise_limit
+from proxy.descriptors import fitting_backlog, fitting_connections, raise_limit
 from proxy.net.connector import ConnectFailed, Connector
 from proxy.net.listener import Listener
 from proxy.net.plane import DataPlane
@@ -64,6 +64,7 @@ class Sidecar:
 
     def __init__(self, loaded: LoadedSettings) -> None:
         settings = loaded.settings
+        descriptors = raise_limit()
         snapshot = compile_snapshot(settings, loaded.revision)
         metrics = Metrics()
         self._loaded = loaded
@@ -85,13 +86,13 @@ class Sidecar:
             ids=TraceIds(random.Random(os.urandom(32)).getrandbits),  # noqa: S311 - ids are names, not secrets
             clock=time.perf_counter,
             wall_clock=wall_clock,
-            most_connections=fitting_connections(settings, raise_limit()),
+            most_connections=fitting_connections(settings, descriptors),
         )
         self._window = RollingWindow(metrics.snapshot)
         self.control = RunningProxy(self.plane, loaded, self._window)
         metrics.attach(self.control)
         metrics.config_reloaded("applied", wall_clock())
-        self._listener = Listener(self.plane, settings.listen)
+        self._listener = Listener(self.plane, settings.listen, fitting_backlog(descriptors))
         self._admin = AdminServer(build_admin_app(self.control, audit=self.plane.events.info), settings.admin.listen)
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ CONFIG = b"legacy: {url: http://a}\ntarget: {url: http://b}\n"
 
 @pytest.mark.parametrize(
     ("descriptors", "connections"),
-    [(1_048_576, 10_000), (20_000, 10_000), (8192, 6848), (1024, 320), (256, 64), (64, 1), (0, 1)],
+    [(1_048_576, 10_000), (20_000, 10_000), (8192, 5824), (1024, 277), (256, 53), (64, 1), (0, 1)],
 )
 def test_connections_are_lowered_to_what_fits(descriptors: int, connections: int):
     settings = parse_settings(CONFIG, Path("c.yaml"), {}).settings

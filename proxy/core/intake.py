@@ -8,7 +8,8 @@ from typing import Final
 
 from proxy.core.errors import MalformedRequest, RequestFault
 from proxy.core.fields import FieldTable
-from proxy.core.heads import HEAD_END, RequestHead, parse_request
+from proxy.core.heads import HEAD_END, RequestHead
+from proxy.core.request_head import parse_request
 
 _MOST_LEADING: Final = 8  # bytes of empty lines before a request line (RFC 9112 section 2.2)
 _BESIDE_TARGET: Final = 48  # bytes of a request line: a method, a version and two spaces

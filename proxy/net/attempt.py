@@ -10,8 +10,9 @@ from typing import Final, NamedTuple, Protocol
 
 from proxy.core.fallback import is_idempotent
 from proxy.core.framing import BodyReader, chunk_of, last_chunk
-from proxy.core.heads import ResponseHead, ResponseRules
+from proxy.core.heads import ResponseHead
 from proxy.core.model import FailureKind
+from proxy.core.response_head import ResponseRules
 from proxy.net.pool import Pool
 from proxy.net.upstream import UpstreamConnection
 from proxy.settings.snapshot import SourcePlan

@@ -93,7 +93,7 @@ class Downstream(asyncio.Protocol):
         plane.connections.add(self)
         self.deadline = plane.clock() + self.snapshot.limits.header_timeout
         if len(plane.connections) > plane.most_connections:
-            self._refuse(MalformedRequest("too many connections", 503, RequestFault.CONNECTION_LIMIT))
+            self._refuse(MalformedRequest("too many connections", 503, RequestFault.CONNECTION_LIMIT), linger=False)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
@@ -288,6 +288,12 @@ class Downstream(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
+    def _close_flushed(self) -> None:
+        """Close as soon as what is written is out; a reader that takes nothing is cut off."""
+        self._phase = Phase.CLOSING
+        self.deadline = self._plane.clock() + _LINGER_S
+        self._transport.close()
+
     def break_off(self, *, reset: bool) -> None:
         """Close so that the client can't take the response for whole; with a reset where only that tells."""
         self.exchange = None
@@ -298,12 +304,10 @@ class Downstream(asyncio.Protocol):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()
         else:
-            self._phase = Phase.CLOSING
-            self.deadline = self._plane.clock() + _LINGER_S  # to flush; a reader that takes nothing is cut off
-            self._transport.close()
+            self._close_flushed()
 
-    def _refuse(self, fault: MalformedRequest, head: RequestHead | None = None) -> None:
-        """Answer a request that never became an exchange, and close."""
+    def _refuse(self, fault: MalformedRequest, head: RequestHead | None = None, *, linger: bool = True) -> None:
+        """Answer a request that never became an exchange, and close; at once where the descriptor is what is short."""
         plane = self._plane
         plane.metrics.client_erred(fault.fault)
         plane.metrics.answered(PROXY_SOURCE, OTHER_OPERATION, fault.status, 0.0)
@@ -312,7 +316,10 @@ class Downstream(asyncio.Protocol):
         added = b"X-Request-Id: %b\r\nConnection: close\r\n" % request_id
         method = fault.method if head is None else head.method
         self.write(problem(fault.status, fault.detail, request_id, added, with_body=method != b"HEAD"))
-        self._close_gently()
+        if linger:
+            self._close_gently()
+        else:
+            self._close_flushed()
 
     # flow control
 

@@ -14,7 +14,6 @@ from proxy.net.plane import DataPlane
 from proxy.settings.addresses import ListenAddress, TcpAddress, UnixAddress
 
 SWEEP_S: Final = 0.05  # how late a deadline may be acted on; a sweep costs about 40 ns a connection
-_BACKLOG: Final = 4096
 _DRAIN_CHECK_S: Final = 0.02
 _IDLE_GRACE_S: Final = 1.0  # for clients with a kept connection to send one more request, answered with "close"
 
@@ -22,10 +21,11 @@ _IDLE_GRACE_S: Final = 1.0  # for clients with a kept connection to send one mor
 class Listener:
     """The listening socket of one process. Every call is made on the event loop."""
 
-    __slots__ = ("_address", "_plane", "_server", "_sweeper")
+    __slots__ = ("_address", "_backlog", "_plane", "_server", "_sweeper")
 
-    def __init__(self, plane: DataPlane, address: ListenAddress) -> None:
+    def __init__(self, plane: DataPlane, address: ListenAddress, backlog: int) -> None:
         self._plane = plane
+        self._backlog = backlog
         self._address = address
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -37,11 +37,11 @@ class Listener:
     async def start(self) -> None:
         """Listen. Raises OSError when the address can't be had (EADDRINUSE when it is taken)."""
         loop = asyncio.get_running_loop()
-        sock = open_listener(self._address)
+        sock = open_listener(self._address, self._backlog)
         if isinstance(self._address, UnixAddress):
-            self._server = await loop.create_unix_server(self._accept, sock=sock, backlog=_BACKLOG)
+            self._server = await loop.create_unix_server(self._accept, sock=sock, backlog=self._backlog)
         else:
-            self._server = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
+            self._server = await loop.create_server(self._accept, sock=sock, backlog=self._backlog)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
     @property
@@ -105,10 +105,10 @@ class Listener:
             await asyncio.sleep(_DRAIN_CHECK_S)
 
 
-def open_listener(address: ListenAddress) -> socket.socket:
+def open_listener(address: ListenAddress, backlog: int) -> socket.socket:
     """Bind and listen. Raises OSError; a Unix socket left behind by a dead process is replaced."""
     if isinstance(address, UnixAddress):
-        return _open_unix(address.path)
+        return _open_unix(address.path, backlog)
     family, kind, proto, _, where = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -116,7 +116,7 @@ def open_listener(address: ListenAddress) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(where)
-        sock.listen(_BACKLOG)
+        sock.listen(backlog)
         sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
     except BaseException:
         sock.close()
@@ -124,13 +124,13 @@ def open_listener(address: ListenAddress) -> socket.socket:
     return sock
 
 
-def _open_unix(path: str) -> socket.socket:
+def _open_unix(path: str, backlog: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if Path(path).is_socket() and not _is_answered(path):
             Path(path).unlink()
         sock.bind(path)
-        sock.listen(_BACKLOG)
+        sock.listen(backlog)
         sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
     except BaseException:
         sock.close()

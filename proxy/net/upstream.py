@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.core.errors import MalformedBody, MalformedResponse
 from proxy.core.framing import BodyReader, UntilClose, response_body
-from proxy.core.heads import HEAD_END, ResponseHead, ResponseRules, parse_response
+from proxy.core.heads import HEAD_END, ResponseHead
 from proxy.core.model import FailureKind
+from proxy.core.response_head import ResponseRules, parse_response
 from proxy.net.tls import ResumingContext
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from proxy.core.breaker import BreakerPolicy
 from proxy.core.bucketing import salt_prefix
 from proxy.core.fallback import FallbackPolicy, Replay
 from proxy.core.fields import DROP_FOR_LEGACY, DROP_FOR_TARGET, FieldTable, request_table, response_table
-from proxy.core.heads import ResponseRules
 from proxy.core.identity import Extractor, IdKind
 from proxy.core.intake import HeadLimits
 from proxy.core.model import Role
+from proxy.core.response_head import ResponseRules
 from proxy.core.rewrite import UpstreamFace
 from proxy.core.routing import Operation, OperationTable, RolloutPolicy
 from proxy.settings.addresses import IpNetwork

@@ -17,7 +17,8 @@ from proxy.core.framing import (
     request_body,
     response_body,
 )
-from proxy.core.heads import parse_request, parse_response
+from proxy.core.request_head import parse_request
+from proxy.core.response_head import parse_response
 
 
 def read(reader, pieces):

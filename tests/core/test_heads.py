@@ -7,10 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.core import heads
+from proxy.core import request_head
 from proxy.core.errors import MalformedRequest, MalformedResponse, RequestFault
 from proxy.core.fields import request_table, response_table
-from proxy.core.heads import parse_request, parse_response, tokens_of
+from proxy.core.heads import tokens_of
+from proxy.core.request_head import parse_request
+from proxy.core.response_head import parse_response
 
 FATES = request_table(identity=[b"x-user-id"], noted=[b"cookie"], target_drops=[b"x-dropped"])
 ANSWERS = response_table()
@@ -280,7 +282,7 @@ def test_both_framings_are_refused_even_if_the_grammar_let_them_pass():
     head = request("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     head.noted |= {b"content-length": [b"1"], b"transfer-encoding": [b"chunked"]}
     with pytest.raises(MalformedRequest):
-        heads._read_transfer_encoding(head)
+        request_head._read_transfer_encoding(head)
 
 
 def test_a_good_head_passes_byte_for_byte():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.fields import request_table
-from proxy.core.heads import parse_request
 from proxy.core.identity import Extractor, IdKind, claim_of, find_user_id
+from proxy.core.request_head import parse_request
 
 FATES = request_table(identity=[b"x-user-id"], noted=[b"cookie", b"authorization"])
 HEADER = Extractor(IdKind.HEADER, b"x-user-id")

@@ -3,7 +3,8 @@
 import pytest
 
 from proxy.core.fields import DROP_FOR_LEGACY, DROP_FOR_TARGET, request_table, response_table
-from proxy.core.heads import parse_request, parse_response
+from proxy.core.request_head import parse_request
+from proxy.core.response_head import parse_response
 from proxy.core.rewrite import (
     Hop,
     UpstreamFace,

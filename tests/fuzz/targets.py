@@ -13,7 +13,9 @@ from typing import Any
 from proxy.core.errors import MalformedBody, MalformedRequest, MalformedResponse
 from proxy.core.fields import request_table, response_table
 from proxy.core.framing import ChunkedBody, chunk_of, last_chunk
-from proxy.core.heads import HEAD_END, parse_request, parse_response
+from proxy.core.heads import HEAD_END
+from proxy.core.request_head import parse_request
+from proxy.core.response_head import parse_response
 from proxy.core.rewrite import Hop, UpstreamFace, request_bytes, response_bytes
 from tests.conformance import strict
 from tests.net.harness import Client, World

@@ -1,0 +1,80 @@
+"""Parses the head of a response.
+
+Neighbours: `heads` holds the result and reads the fields, `net.upstream` finds the head's end.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+import httptools
+
+from proxy.core.errors import MalformedResponse
+from proxy.core.fields import FieldTable
+from proxy.core.heads import PLAIN_TOKENS, ResponseHead, connection_tokens, feed_fields, length_of
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class ResponseRules(NamedTuple):
+    """What a response must keep to: the fates of its fields, and the size of its head."""
+
+    fates: FieldTable
+    header_bytes: int
+    header_count: int
+
+
+def parse_response(data: bytes, fates: FieldTable) -> ResponseHead:
+    """Parse a response head, `data` ending with its empty line.
+
+    Raises MalformedResponse for an invalid status line or field, both Content-Length and Transfer-Encoding,
+    two lengths, or a transfer coding other than chunked. Nothing of such a response may be used.
+    """
+    line_end = data.find(b"\r\n")
+    match = _STATUS_LINE(data[:line_end])
+    if match is None:
+        raise MalformedResponse("malformed status line")
+    head = ResponseHead(fates)
+    head.status = int(match[2])
+    head.reason = match[3] or b""
+    try:
+        feed_fields(head, data, line_end + 2)
+    except httptools.HttpParserError as error:
+        raise MalformedResponse(f"malformed header field: {error}") from error
+    if match[1] == b"0":
+        head.minor = 0
+        head.keep_alive = False
+    noted = head.noted
+    if noted:
+        _read_response_framing(head, noted)
+    return head
+
+
+def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) -> None:
+    if b"connection" in noted:
+        _read_response_connection(head)
+    if b"transfer-encoding" in noted:
+        if b"content-length" in noted or head.minor == 0:
+            raise MalformedResponse("Transfer-Encoding beside Content-Length or in HTTP/1.0")
+        codings = noted[b"transfer-encoding"]
+        if len(codings) != 1 or codings[0].lower() != b"chunked":
+            raise MalformedResponse("a transfer coding other than chunked")
+        head.chunked = True
+    elif b"content-length" in noted:
+        head.content_length = length_of(noted[b"content-length"])
+        if head.content_length is None:
+            raise MalformedResponse("invalid Content-Length")
+        if head.status == 205 and head.content_length:
+            raise MalformedResponse("content in a 205, where some clients expect none")  # RFC 9110 section 15.3.6
+
+
+def _read_response_connection(head: ResponseHead) -> None:
+    tokens = connection_tokens(head)
+    protocols = head.noted.get(b"upgrade", [])
+    if b"upgrade" in tokens and len(protocols) == 1:
+        head.upgrade = protocols[0].lower()
+    nominated = tokens - PLAIN_TOKENS
+    if nominated & _FRAMING:
+        raise MalformedResponse("Connection names a field that frames the message")
+    if nominated:
+        head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]
