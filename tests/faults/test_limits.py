@@ -361,7 +361,7 @@ def test_more_clients_than_descriptors_are_refused_with_a_503_and_the_others_are
             assert sidecar.ask_admin("GET", "/healthz").status == 200
             assert statuses(answers_of(first)) == {200: 40}
             assert {200, 503} <= set(found)
-            assert found[200] >= 20
+            assert found[200] >= 10  # 53 fit into 256 descriptors, 40 are taken
         assert statuses(answers_of(first)) == {200: 40}
 
     def room() -> bool:
