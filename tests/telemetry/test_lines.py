@@ -254,7 +254,7 @@ def test_lines_of_two_processes_never_interleave(pipe, drops):
 def _write_many(pipe, letter):
     os.close(pipe[0])
     drops = Drops()
-    writer = LineWriter(pipe[1], drops)
+    writer = LineWriter(pipe[1], drops, max_backlog_bytes=64 << 20)  # more than it writes: the reader may be slow
     for number in range(5000):
         writer.write(letter * (700 + 97 * (number % 7)) + b"\n")
         if number % 20 == 0:
