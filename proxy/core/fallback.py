@@ -40,11 +40,16 @@ class Verdict(Enum):
 
 
 class RequestFacts(NamedTuple):
-    """What bears on asking a second time. `body_kept`: the body so far can be sent again from its start."""
+    """What bears on asking a second time.
+
+    `body_kept`: the body so far can be sent again from its start. `sent`: something of the request has been sent,
+    if only on a connection that was replaced since.
+    """
 
     method: bytes
     has_idempotency_key: bool = False
     body_kept: bool = True
+    sent: bool = False
 
 
 def is_idempotent(method: bytes) -> bool:
@@ -56,7 +61,7 @@ def may_fall_back(policy: FallbackPolicy, facts: RequestFacts, kind: FailureKind
     """Whether legacy may be asked after the target failed; `kind` is None for a failure by status."""
     if not policy.enabled or not facts.body_kept:
         return False
-    if kind in NOTHING_SENT or facts.method in _SAFE:
+    if facts.method in _SAFE or (kind in NOTHING_SENT and not facts.sent):
         return True
     if policy.replay is Replay.ALWAYS:
         return True

@@ -1,21 +1,29 @@
 """What becomes of each header field on its way through: forwarded, noted, dropped, kept from one source.
 
-The fate of a name is worked out once and remembered for the spelling seen, in a bounded table, so the usual
-field costs one dictionary look-up. Neighbours: `heads` asks for fates, `settings.snapshot` builds the tables.
+A field line that comes again and again (most do: Host, Accept, User-Agent, Server) is worked out once and remembered
+as it was sent, in a bounded table: then it costs one dictionary look-up. Neighbours: `heads` reads the lines,
+`settings.snapshot` builds the tables.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 PASS: Final = 0
 DROP: Final = 1
 NOTE: Final = 2
 DROP_FOR_LEGACY: Final = 4
 DROP_FOR_TARGET: Final = 8
+SECRET: Final = 32  # never remembered
 DROP_UNTRUSTED: Final = 16  # claims about the client that only a trusted proxy may make
 DROP_SOMETIMES: Final = DROP_FOR_LEGACY | DROP_FOR_TARGET | DROP_UNTRUSTED
 
-_MOST_SPELLINGS: Final = 1024
+_MOST_LINES: Final = 4096
+_LONGEST_LINE: Final = 256  # bytes; with the number above it bounds what a table remembers
+# Not worth remembering, because they differ from request to request; or not to be, because they are secrets.
+_FORGOTTEN: Final = frozenset(
+    (b"authorization", b"cookie", b"etag", b"idempotency-key", b"last-modified", b"proxy-authorization",
+     b"set-cookie", b"traceparent", b"tracestate", b"x-request-id")
+)  # fmt: skip
 
 # RFC 9110 section 7.6.1 and, for the two Proxy- fields, 11.7: never forwarded.
 _HOP_BY_HOP: Final = {
@@ -54,37 +62,54 @@ _CLAIMS: Final = frozenset((b"forwarded", b"x-real-ip"))
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 
 
-class FieldTable(dict[bytes, int]):
-    """Fates by field name: `table[name]` takes any spelling and never fails.
+class Field(NamedTuple):
+    """A field as it was sent, read: `values` holds its one value, `line` is what goes on."""
 
-    A dict that fills itself, because it is asked for every field of every message: a hit costs no Python call.
-    Memory is bounded whatever names are sent.
+    fate: int
+    name: bytes
+    values: tuple[bytes, ...]
+    line: bytes
+
+
+class FieldTable:
+    """The fates of fields by name, and the field lines seen lately. Memory is bounded whatever is sent.
+
+    `known` is for look-ups only: a plain dict, because it is asked for every line of every message.
     """
 
-    __slots__ = ("_by_name", "_claims_are_dropped", "_identity")
+    __slots__ = ("_by_name", "_claims_are_dropped", "_identity", "known")
 
     def __init__(
         self, by_name: dict[bytes, int], identity: Iterable[bytes] = (), *, claims_are_dropped: bool = False
     ) -> None:
-        super().__init__()
+        self.known: dict[bytes, Field] = {}
         self._by_name = by_name
         self._claims_are_dropped = claims_are_dropped
         self._identity = frozenset(identity)
 
     def __repr__(self) -> str:
-        return f"<FieldTable {len(self._by_name)} names, {len(self)} spellings seen>"
+        return f"<FieldTable {len(self._by_name)} names, {len(self.known)} lines seen>"
 
-    def __missing__(self, name: bytes) -> int:
+    def fate_of(self, name: bytes) -> int:
+        """The fate of a field, its name in any spelling."""
         lower = name.lower()
         fate = self._by_name.get(lower, PASS)
         if lower.startswith(_OURS):
             fate |= DROP
         elif self._claims_are_dropped and (lower in _CLAIMS or lower.startswith(_CLAIM_PREFIX)):
             fate |= DROP_UNTRUSTED
-        if len(self) >= _MOST_SPELLINGS:
-            self.clear()
-        self[name] = fate
         return fate
+
+    def read(self, line: bytes, name: bytes, value: bytes) -> Field:
+        """Make the field that a line stands for, which a parser has taken apart, and remember it if that is of use."""
+        value = value.rstrip(b" \t")
+        lower = name.lower()
+        field = Field(self.fate_of(lower), lower, (value,), b"%b: %b" % (name, value))
+        if len(line) <= _LONGEST_LINE and lower not in _FORGOTTEN and not field.fate & SECRET:
+            if len(self.known) >= _MOST_LINES:
+                self.known.clear()
+            self.known[line] = field
+        return field
 
     def is_identity(self, name: bytes) -> bool:
         """Whether the lower-case field carries a user id, so that `Connection` may not remove it."""
@@ -108,7 +133,7 @@ def request_table(
     identity = tuple(identity)
     for names, flags in (
         ((*noted, *identity), NOTE),
-        (secret, NOTE | DROP),
+        (secret, NOTE | DROP | SECRET),
         (legacy_drops, DROP_FOR_LEGACY),
         (target_drops, DROP_FOR_TARGET),
     ):

@@ -9,7 +9,7 @@ from typing import Final
 from proxy.core.errors import MalformedRequest, RequestFault
 from proxy.core.fields import FieldTable
 from proxy.core.heads import HEAD_END, RequestHead
-from proxy.core.request_head import parse_request
+from proxy.core.request_head import read_request
 
 _MOST_LEADING: Final = 8  # bytes of empty lines before a request line (RFC 9112 section 2.2)
 _BESIDE_TARGET: Final = 48  # bytes of a request line: a method, a version and two spaces
@@ -36,10 +36,11 @@ def take_head(data: bytes, limits: HeadLimits, fates: FieldTable) -> tuple[Reque
     end = data.find(HEAD_END)
     if end < 0:
         # The last bytes may be the beginning of its end: they count for nothing yet.
-        _check(data, len(data), limits, spare_bytes=len(HEAD_END) - 1, spare_lines=1)
+        _check(data.split(b"\r\n"), len(data), limits, spare_bytes=len(HEAD_END) - 1, spare_lines=1)
         return None, data
-    _check(data, end, limits)
-    return parse_request(data[: end + 4], fates), data[end + 4 :]
+    lines = data[:end].split(b"\r\n")
+    _check(lines, end, limits)
+    return read_request(lines, fates), data[end + 4 :]
 
 
 def _without_empty_lines(data: bytes) -> bytes:
@@ -52,12 +53,11 @@ def _without_empty_lines(data: bytes) -> bytes:
     return rest or empty
 
 
-def _check(data: bytes, end: int, limits: HeadLimits, *, spare_bytes: int = 0, spare_lines: int = 0) -> None:
-    """Refuse a head, or what there is of it before `end`, that is too long."""
-    line_end = data.find(b"\r\n", 0, end)
-    if (line_end if line_end >= 0 else end) > limits.uri_bytes + _BESIDE_TARGET:
+def _check(lines: list[bytes], size: int, limits: HeadLimits, *, spare_bytes: int = 0, spare_lines: int = 0) -> None:
+    """Refuse a head, or what there is of it, that is too long; `size` is in bytes."""
+    if len(lines[0]) > limits.uri_bytes + _BESIDE_TARGET:
         raise MalformedRequest("request target too long", 414, RequestFault.URI_TOO_LONG)
-    if end > limits.header_bytes + spare_bytes:
+    if size > limits.header_bytes + spare_bytes:
         raise MalformedRequest("head too large", 431, RequestFault.HEADERS_TOO_LARGE)
-    if data.count(b"\r\n", 0, end) > limits.header_count + spare_lines:
+    if len(lines) - 1 > limits.header_count + spare_lines:
         raise MalformedRequest("too many header fields", 431, RequestFault.HEADERS_TOO_LARGE)

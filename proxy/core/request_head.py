@@ -5,14 +5,16 @@ Neighbours: `heads` holds the result and reads the fields, `intake` finds the he
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from proxy.core.errors import MalformedRequest, RequestFault
 from proxy.core.fields import FieldTable
-from proxy.core.heads import PLAIN_TOKENS, RequestHead, connection_tokens, feed_fields, length_of, tokens_of
+from proxy.core.heads import HEAD_END, PLAIN_TOKENS, RequestHead, connection_tokens, length_of, sort_fields, tokens_of
 
 _REQUEST_LINE: Final = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])"
@@ -43,28 +45,38 @@ _NOT_NOMINABLE_PREFIXES: Final = (b"content-", b"x-forwarded-")
 
 
 def parse_request(data: bytes, fates: FieldTable) -> RequestHead:
-    """Parse a request head, `data` ending with its empty line.
+    """Parse a request head, `data` ending with its empty line. Raises MalformedRequest."""
+    return read_request(data[: -len(HEAD_END)].split(b"\r\n"), fates)
+
+
+def read_request(lines: list[bytes], fates: FieldTable) -> RequestHead:
+    """Read a request head from its lines, which are used up.
 
     Raises MalformedRequest, with the status to answer, for anything that two parsers could read differently.
     """
     head = RequestHead(fates)
     try:
-        _parse_request(data, head)
+        _parse_request(lines, head)
     except MalformedRequest as fault:
         fault.method = head.method
         raise
     return head
 
 
-def _parse_request(data: bytes, head: RequestHead) -> None:
-    line_end = data.find(b"\r\n")
-    _read_request_line(data[:line_end], head)
+def _parse_request(lines: list[bytes], head: RequestHead) -> None:
+    _read_request_line(lines.pop(0), head)
     try:
-        feed_fields(head, data, line_end + 2)
+        sort_fields(head, lines)
     except httptools.HttpParserError as error:
-        raise _explained(error, head, data) from error
-    _read_target_and_host(head)
+        raise _explained(error, head, lines) from error
     noted = head.noted
+    hosts = noted.get(b"host", ())
+    if len(hosts) != 1 and (head.minor or hosts):
+        raise MalformedRequest("exactly one Host field is needed")
+    if hosts and not _is_authority(hosts[0]):
+        raise MalformedRequest("invalid Host")
+    if head.path[:1] != b"/":
+        _read_other_target(head)
     if b"connection" in noted:
         _read_connection(head)
     if b"transfer-encoding" in noted:
@@ -87,21 +99,10 @@ def _read_request_line(line: bytes, head: RequestHead) -> None:
         head.keep_alive = False
     if head.method in (b"CONNECT", b"TRACE"):
         raise MalformedRequest("CONNECT and TRACE are not served", 405, RequestFault.METHOD)
-    path, _, head.query = head.target.partition(b"?")
-    head.path = path
+    head.path, _, head.query = head.target.partition(b"?")
 
 
-def _read_target_and_host(head: RequestHead) -> None:
-    """Settle the authority and the path (RFC 9112 sections 3.2 and 3.2.1 to 3.2.4)."""
-    hosts = head.noted.get(b"host", ())
-    if len(hosts) != 1 and (head.minor or hosts):
-        raise MalformedRequest("exactly one Host field is needed")
-    if hosts and not _is_authority(hosts[0]):
-        raise MalformedRequest("invalid Host")
-    if not head.path.startswith(b"/"):
-        _read_other_target(head)
-
-
+@lru_cache(maxsize=256)
 def _is_authority(value: bytes) -> bool:
     """Whether it is a host with or without a port (RFC 3986 section 3.2)."""
     match = _AUTHORITY(value)
@@ -115,6 +116,7 @@ def _is_authority(value: bytes) -> bool:
 
 
 def _read_other_target(head: RequestHead) -> None:
+    """Settle the authority and the path of an absolute-form target or an asterisk (RFC 9112 section 3.2)."""
     if head.target == b"*":
         if head.method != b"OPTIONS":
             raise MalformedRequest("the target * is for OPTIONS only")
@@ -122,7 +124,7 @@ def _read_other_target(head: RequestHead) -> None:
     absolute = _ABSOLUTE(head.target)
     if absolute is None or not _is_authority(absolute[1]):
         raise MalformedRequest("invalid request target")
-    head.noted[b"host"] = [absolute[1]]
+    head.noted[b"host"] = (absolute[1],)
     path, question_mark, head.query = absolute[2].partition(b"?")
     head.path = path or b"/"
     head.target = head.path + question_mark + head.query
@@ -146,7 +148,7 @@ def _wanted_protocol(head: RequestHead) -> bytes | None:
     None for what would carry further HTTP requests past the proxy (h2c and TLS) or has a body: Upgrade is then
     left out, as a server may, and the request goes on as it is.
     """
-    protocols = head.noted.get(b"upgrade", [])
+    protocols = head.noted.get(b"upgrade", ())
     if len(protocols) != 1 or head.minor == 0 or head.noted.keys() & {b"content-length", b"transfer-encoding"}:
         return None
     protocol = protocols[0]
@@ -179,15 +181,16 @@ def _read_transfer_encoding(head: RequestHead) -> None:
     head.chunked = True
 
 
-def _unknown_coding(codings: list[bytes]) -> MalformedRequest:
+def _unknown_coding(codings: Sequence[bytes]) -> MalformedRequest:
     names = tokens_of(codings) - {b"chunked", b""}
     if names and all(_TOKEN(name) for name in names):
         return MalformedRequest("unknown transfer coding", 501, RequestFault.TRANSFER_CODING)
     return MalformedRequest("Transfer-Encoding must be exactly chunked")
 
 
-def _explained(error: Exception, head: RequestHead, data: bytes) -> MalformedRequest:
+def _explained(error: Exception, head: RequestHead, lines: Sequence[bytes]) -> MalformedRequest:
     """Say what llhttp refused; a transfer coding that it does not know deserves its own status."""
+    data = b"\r\n".join((b"", *lines, b""))
     codings = [match[1] for match in _TRANSFER_ENCODING(data)]
     if codings and head.minor and not _CONTENT_LENGTH(data):
         fault = _unknown_coding(codings)

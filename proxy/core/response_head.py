@@ -4,13 +4,14 @@ Neighbours: `heads` holds the result and reads the fields, `net.upstream` finds 
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import httptools
 
 from proxy.core.errors import MalformedResponse
 from proxy.core.fields import FieldTable
-from proxy.core.heads import PLAIN_TOKENS, ResponseHead, connection_tokens, feed_fields, length_of
+from proxy.core.heads import HEAD_END, PLAIN_TOKENS, ResponseHead, connection_tokens, length_of, sort_fields
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
@@ -25,32 +26,39 @@ class ResponseRules(NamedTuple):
 
 
 def parse_response(data: bytes, fates: FieldTable) -> ResponseHead:
-    """Parse a response head, `data` ending with its empty line.
+    """Parse a response head, `data` ending with its empty line. Raises MalformedResponse."""
+    return read_response(data[: -len(HEAD_END)].split(b"\r\n"), fates)
+
+
+def read_response(lines: list[bytes], fates: FieldTable) -> ResponseHead:
+    """Read a response head from its lines, which are used up.
 
     Raises MalformedResponse for an invalid status line or field, both Content-Length and Transfer-Encoding,
     two lengths, or a transfer coding other than chunked. Nothing of such a response may be used.
     """
-    line_end = data.find(b"\r\n")
-    match = _STATUS_LINE(data[:line_end])
-    if match is None:
-        raise MalformedResponse("malformed status line")
     head = ResponseHead(fates)
-    head.status = int(match[2])
-    head.reason = match[3] or b""
+    head.minor, head.status, head.reason = _read_status_line(lines.pop(0))
+    head.keep_alive = head.minor == 1
     try:
-        feed_fields(head, data, line_end + 2)
+        sort_fields(head, lines)
     except httptools.HttpParserError as error:
         raise MalformedResponse(f"malformed header field: {error}") from error
-    if match[1] == b"0":
-        head.minor = 0
-        head.keep_alive = False
     noted = head.noted
     if noted:
         _read_response_framing(head, noted)
     return head
 
 
-def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) -> None:
+@lru_cache(maxsize=256)
+def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
+    """The minor version, the status and the reason; few differ, so they are remembered."""
+    match = _STATUS_LINE(line)
+    if match is None:
+        raise MalformedResponse("malformed status line")
+    return int(match[1]), int(match[2]), match[3] or b""
+
+
+def _read_response_framing(head: ResponseHead, noted: dict[bytes, tuple[bytes, ...]]) -> None:
     if b"connection" in noted:
         _read_response_connection(head)
     if b"transfer-encoding" in noted:
@@ -70,7 +78,7 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, list[bytes]]) 
 
 def _read_response_connection(head: ResponseHead) -> None:
     tokens = connection_tokens(head)
-    protocols = head.noted.get(b"upgrade", [])
+    protocols = head.noted.get(b"upgrade", ())
     if b"upgrade" in tokens and len(protocols) == 1:
         head.upgrade = protocols[0].lower()
     nominated = tokens - PLAIN_TOKENS

@@ -89,7 +89,7 @@ def _lines_for(head: RequestHead, flags: int) -> list[bytes]:
     return [line for index, line in enumerate(head.lines) if index not in hidden]
 
 
-def _appended(inbound: list[bytes] | None, address: bytes | None) -> bytes | None:
+def _appended(inbound: tuple[bytes, ...] | None, address: bytes | None) -> bytes | None:
     if not inbound:
         return address
     return b", ".join((*inbound, address) if address else inbound)

@@ -26,10 +26,12 @@ NOTHING_SENT = {"connect_error", "tls_error", "overload"}
 @pytest.mark.parametrize("kind", [None, *FailureKind])
 def test_who_may_ask_legacy(method, kind):
     """Every combination, against the contract's sentence written out a second time."""
-    for enabled, key, kept, replay in itertools.product((True, False), (True, False), (True, False), Replay):
-        allowed = may_fall_back(FallbackPolicy(enabled=enabled, replay=replay), RequestFacts(method, key, kept), kind)
+    flag = (True, False)
+    for enabled, key, kept, sent, replay in itertools.product(flag, flag, flag, flag, Replay):
+        facts = RequestFacts(method, key, kept, sent)
+        allowed = may_fall_back(FallbackPolicy(enabled=enabled, replay=replay), facts, kind)
         unsafe_allowed = replay is Replay.ALWAYS or (replay is Replay.WITH_IDEMPOTENCY_KEY and key)
-        nothing_sent = kind is not None and str(kind) in NOTHING_SENT
+        nothing_sent = kind is not None and str(kind) in NOTHING_SENT and not sent
         assert allowed is (enabled and kept and (method in SAFE or nothing_sent or unsafe_allowed))
 
 
