@@ -34,8 +34,6 @@ def find_advice(settings: Settings) -> tuple[Advice, ...]:
 
 
 def _places(settings: Settings) -> Iterator[Advice]:
-    if settings.workers != 1:
-        yield ("workers",), "one process serves in this version"
     if settings.target.url == settings.legacy.url:
         yield ("target", "url"), "is the same as legacy.url: nothing will move"
     listen = settings.listen

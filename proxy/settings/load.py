@@ -5,7 +5,7 @@ Neighbours: the command line and the reload both come in here; `ConfigError` is 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from proxy.settings.errors import ConfigError, ConfigProblem, ConfigWarning, Key
 from proxy.settings.placeholders import Expander
 from proxy.settings.problems import validate
 from proxy.settings.schema import Settings
+from proxy.settings.tls_files import find_unusable
+from proxy.settings.written import fingerprint_of
 from proxy.settings.yaml_source import YamlError
 
 LARGEST_FILE_BYTES: Final = 1 << 20
@@ -23,13 +25,17 @@ LARGEST_FILE_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Valid settings and where they came from. `files` are those read for `${file:}`, in their order."""
+    """Valid settings and where they came from. `files` are those read for `${file:}`, in their order.
+
+    `rollout_written` tells whether the `rollout` section, as it is written, is the same as another file's.
+    """
 
     settings: Settings
     revision: str
     path: Path
     warnings: tuple[ConfigWarning, ...]
     files: tuple[Path, ...]
+    rollout_written: str = ""
 
 
 def load_settings(path: Path, env: Mapping[str, str]) -> LoadedSettings:
@@ -46,13 +52,14 @@ def parse_settings(data: bytes, path: Path, env: Mapping[str, str]) -> LoadedSet
     settings, found = validate(document)
     problems = [*document.problems, *found]
     if settings is not None:
-        problems += _unreadable_files(settings, document)
+        problems += _unreadable_files(settings, document) or _unusable_files(settings, document)
     if settings is None or problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
     warnings = tuple(
         ConfigWarning(document.line_of(path), dotted(path), message) for path, message in find_advice(settings)
     )
-    return LoadedSettings(settings, revision_of(data), path, warnings, document.files)
+    written = fingerprint_of(data.decode("utf-8-sig"), "rollout")
+    return LoadedSettings(settings, revision_of(data), path, warnings, document.files, written)
 
 
 def revision_of(data: bytes) -> str:
@@ -92,14 +99,26 @@ def _document(data: bytes, path: Path, env: Mapping[str, str]) -> Document:
     return document
 
 
-def _unreadable_files(settings: Settings, document: Document) -> Iterator[ConfigProblem]:
+def _unreadable_files(settings: Settings, document: Document) -> list[ConfigProblem]:
+    found = []
     for role in ("legacy", "target"):
         for key in ("ca_file", "cert_file", "key_file"):
             written: str | None = getattr(getattr(settings, role).tls, key)
             reason = None if written is None else _why_unreadable(Path(written))
             if reason is not None:
                 place: KeyPath = (role, "tls", key)
-                yield document.problem(place, f"cannot be read: {reason}")
+                found.append(document.problem(place, f"cannot be read: {reason}"))
+    return found
+
+
+def _unusable_files(settings: Settings, document: Document) -> list[ConfigProblem]:
+    found = []
+    for role, source in (("legacy", settings.legacy), ("target", settings.target)):
+        unusable = find_unusable(source.tls) if source.url.scheme == "https" else None
+        if unusable is not None:
+            key, problem = unusable
+            found.append(document.problem((role, "tls", key), problem))
+    return found
 
 
 def _why_unreadable(path: Path) -> str | None:

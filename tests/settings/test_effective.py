@@ -122,7 +122,7 @@ def test_relative_paths_count_from_the_file_and_are_shown_whole(tmp_path: Path) 
     (tmp_path / "ca.pem").write_text("")
     text = """
 legacy: {url: http://a}
-target: {url: https://b, tls: {ca_file: ca.pem}}
+target: {url: http://b, tls: {ca_file: ca.pem}}
 rollout: {kill_switch_file: KILL}
 """
     shown = effective_settings(parse_settings(text.encode(), tmp_path / "c.yaml", {}).settings)
