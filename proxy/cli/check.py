@@ -24,14 +24,17 @@ _BAD_CONFIGURATION: Final = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="the configuration file")
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("file", metavar="FILE", type=Path, nargs="?", help="the configuration file")
+    place.add_argument("-c", "--config", metavar="FILE", type=Path, help="the same, as with `run`")
     parser.add_argument("--json", action="store_true", help="print one JSON object, whether valid or not")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Check and print. Exit status 0 when valid; with --json 2 when not. Otherwise raises ConfigError."""
+    file: Path = args.config or args.file
     try:
-        loaded = load_settings(args.file, os.environ)
+        loaded = load_settings(file, os.environ)
     except ConfigError as exc:
         if not args.json:
             raise
@@ -39,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
         print(json.dumps({"valid": False, "problems": problems}, indent=2))
         return _BAD_CONFIGURATION
     for warning in loaded.warnings:
-        place = f"{args.file}:{warning.line}" if warning.line is not None else str(args.file)
+        place = f"{file}:{warning.line}" if warning.line is not None else str(file)
         print(f"warning: {place}: {warning.key}: {warning.message}", file=sys.stderr)
     print(_as_json(loaded) if args.json else _as_yaml(loaded), end="")
     return 0
