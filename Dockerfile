@@ -16,7 +16,7 @@ COPY --from=build /opt/cutover /opt/cutover
 COPY --chmod=0644 config/cutover.yaml /etc/cutover/cutover.yaml
 # Bytecode for what `run` and the health check import, of the standard library too: the user can't write it later.
 # Then away with the base's installer.
-RUN /opt/cutover/bin/python -c 'import http.client, proxy.cli.main, proxy.cli.run' \
+RUN /opt/cutover/bin/python -c 'import http.client, proxy.cli.main, proxy.cli.run, proxy.worker' \
  && { ! test -x /usr/local/bin/pip || /usr/local/bin/python -m pip uninstall --yes --quiet --root-user-action=ignore setuptools wheel pip; } \
  && rm -rf /usr/local/lib/python3.*/ensurepip
 ENV PATH=/opt/cutover/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -12,14 +12,17 @@ import sys
 import time
 from pathlib import Path
 
+from proxy.core.breaker import Breaker
 from proxy.core.model import Role
 from proxy.net.downstream import Downstream
+from proxy.net.generation import Generation
+from proxy.net.memory import BodyMemory
 from proxy.net.plane import DataPlane
 from proxy.net.pool import Pool, PoolLimits
-from proxy.net.tasks import TaskKeeper
 from proxy.net.upstream import UpstreamConnection
 from proxy.settings.load import parse_settings
 from proxy.settings.snapshot import compile_snapshot
+from proxy.tasks import TaskKeeper
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.events import EventLog
 from proxy.telemetry.lines import LineWriter
@@ -48,6 +51,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.data = data
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
     def get_extra_info(self, name: str) -> object:
         return ("127.0.0.1", 1) if name == "peername" else None
 
@@ -70,15 +76,25 @@ class Connector:
         return connection
 
 
+def read_in(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
+    """As the event loop does it."""
+    size = len(data)
+    protocol.get_buffer(-1)[:size] = data
+    protocol.buffer_updated(size)
+
+
 def build(access: str) -> tuple[DataPlane, LineWriter]:
     """A data plane as `app` builds it, over connectors that need no network."""
     loaded = parse_settings((CONFIG % access).encode(), Path("bench.yaml"), {})
     metrics, tasks = Metrics(), TaskKeeper()
     writer = LineWriter(os.open(os.devnull, os.O_WRONLY), metrics.log_lines_dropped)
     limits = PoolLimits(max_connections=64, max_idle=64, idle_timeout_s=60, max_pending=100)
+    memory = BodyMemory(1 << 28, 10_000)
+    snapshot = compile_snapshot(loaded.settings, loaded.revision)
+    legacy, target = (Pool(Connector(), limits, tasks, time.perf_counter, memory) for _ in Role)  # type: ignore[arg-type]
     plane = DataPlane(
-        snapshot=compile_snapshot(loaded.settings, loaded.revision),
-        pools={role: Pool(Connector(), limits, tasks, time.perf_counter) for role in Role},  # type: ignore[arg-type]
+        generation=Generation(snapshot, legacy, target, Breaker(snapshot.breaker)),
+        memory=memory,
         metrics=metrics,
         access_log=AccessLog(writer, loaded.settings.logging),
         events=EventLog(writer, loaded.settings.logging, time.time),
@@ -99,19 +115,19 @@ async def measure(access: str, requests: int) -> float:
     def answer() -> bool:
         for pool in plane.pools.values():
             for connection in pool._busy:
-                connection.data_received(ANSWER)
+                read_in(connection, ANSWER)
                 return True
         return False
 
     for request in data:  # connect, fill the caches
-        client.data_received(request)
+        read_in(client, request)
         while not answer():
             await asyncio.sleep(0)
     gc.collect()
     gc.freeze()
     start = time.process_time()
     for n in range(requests):
-        client.data_received(data[n % 1000])
+        read_in(client, data[n % 1000])
         if not answer():
             raise RuntimeError("no request went upstream")
         if not n % 500:

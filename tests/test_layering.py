@@ -1,6 +1,8 @@
 """The package's layers, checked from the import statements themselves."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,22 @@ ALLOWED = {
     "core": set(),
     "settings": {"core"},
     "telemetry": {"core"},
-    "net": {"core", "settings", "telemetry"},
+    "net": {"core", "settings", "tasks", "telemetry"},
     "admin": {"core", "settings", "telemetry"},
     "demo": {"core", "settings"},
-    "cli": {"app", "control", "core", "demo", "explain", "settings"},
+    "supervisor": {
+        "admin",
+        "clocks",
+        "core",
+        "descriptors",
+        "explain",
+        "settings",
+        "systemd",
+        "tasks",
+        "telemetry",
+    },
+    "rollout": {"clocks", "core", "settings", "tasks", "telemetry"},
+    "cli": {"clocks", "core", "demo", "explain", "rollout", "settings", "supervisor"},
 }
 IMPURE = {"asyncio", "socket", "time", "random", "logging", "os", "threading", "datetime", "uvloop", "aiohttp"}
 
@@ -61,6 +75,21 @@ def test_core_is_pure():
 def test_the_data_plane_takes_no_aiohttp():
     for path in modules("net"):
         assert not {name for name in imports(path) if name.split(".")[0] == "aiohttp"}, path
+
+
+def test_the_supervisor_loads_nothing_of_the_data_plane():
+    """Not by way of others either: it is to stay small, and has no use for an event loop that is fast."""
+    code = "import sys, proxy.supervisor.run; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "proxy.supervisor.run" in loaded
+    assert not [name for name in loaded if name.startswith(("proxy.net", "proxy.engine", "proxy.worker", "uvloop"))]
+
+
+def test_a_worker_loads_nothing_of_the_admin_port():
+    code = "import sys, proxy.worker; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "proxy.engine" in loaded
+    assert not [name for name in loaded if name.startswith(("proxy.admin", "aiohttp.", "prometheus_client", "yaml"))]
 
 
 def test_metric_names_stand_in_telemetry_only():

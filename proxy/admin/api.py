@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from proxy.admin.control import Control, NotPersistable, RevisionMismatch, RolloutOutcome
 from proxy.admin.guard import check_change
+from proxy.admin.page import add_page
 from proxy.admin.problems import Refusal, problem
 from proxy.admin.wishes import MAX_BODY_BYTES, read_change
 
@@ -25,6 +26,8 @@ _SECURITY_HEADERS: Final = {
 _INDEX: Final = """\
 cutover admin
 
+GET   /           the live page, for browsers
+GET   /events     what it shows, as server-sent events
 GET   /healthz    200 while the process works
 GET   /readyz     200 when serving, 503 while starting or draining
 GET   /metrics    Prometheus or OpenMetrics text
@@ -54,7 +57,7 @@ def build_admin_app(control: Control, audit: Audit = lambda _event, /, **_fields
     app[CONTROL] = control
     app[AUDIT] = audit
     app.on_response_prepare.append(_add_security_headers)
-    app.router.add_get("/", _index)
+    add_page(app, control, _INDEX, lambda error: audit("live_page_failed", error=error))
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -64,10 +67,6 @@ def build_admin_app(control: Control, audit: Audit = lambda _event, /, **_fields
     app.router.add_patch("/rollout", _audited(_change_rollout))
     app.router.add_post("/rollback", _audited(_roll_back))
     return app
-
-
-async def _index(_request: web.Request) -> web.Response:
-    return web.Response(text=_INDEX)
 
 
 async def _healthz(_request: web.Request) -> web.Response:
@@ -81,19 +80,19 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    body, content_type = request.app[CONTROL].expose_metrics(request.headers.get(hdrs.ACCEPT, ""))
+    body, content_type = await request.app[CONTROL].expose_metrics(request.headers.get(hdrs.ACCEPT, ""))
     # As a header: the content type has parameters of its own, which `content_type=` would refuse.
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
 async def _status(request: web.Request) -> web.Response:
-    status = request.app[CONTROL].status()
-    return _json(status, revision=_revision(status))
+    control = request.app[CONTROL]
+    return _json(await control.status(), revision=control.revision())
 
 
 async def _explain(request: web.Request) -> web.Response:
     query = request.query
-    path = query.get("path", "/")
+    path = query.get("path", "/images/1")
     if not path.startswith("/"):
         raise Refusal(400, "path must start with /")
     method = query.get("method", "GET")
@@ -105,7 +104,7 @@ async def _explain(request: web.Request) -> web.Response:
 
 async def _config(request: web.Request) -> web.Response:
     control = request.app[CONTROL]
-    return _json(control.effective_config(), revision=_revision(control.status()))
+    return _json(control.effective_config(), revision=control.revision())
 
 
 async def _change_rollout(request: web.Request) -> RolloutOutcome:
@@ -174,11 +173,6 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
 
 async def _add_security_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_SECURITY_HEADERS)
-
-
-def _revision(status: Mapping[str, object]) -> str | None:
-    revision = status.get("revision")
-    return None if revision is None else str(revision)
 
 
 def _json(body: Mapping[str, object], revision: str | None = None) -> web.Response:

@@ -1,6 +1,7 @@
 """What the admin API may ask of the running proxy, and the ways it may be told no.
 
-The API knows HTTP and this protocol, and nothing of the data plane; `app` implements it. Neighbour: `api`.
+The API knows HTTP and this protocol, and nothing of the data plane; `supervisor.control` implements it.
+Neighbour: `api`.
 """
 
 from dataclasses import dataclass
@@ -49,13 +50,16 @@ class NotPersistable(Exception):
 
 
 class Control(Protocol):
-    """The running proxy, as its operators see it. The async methods return when the change is in force."""
+    """The running proxy, as its operators see it. Changes return when they are in force in every worker."""
 
     def ready(self) -> bool:
         """Whether requests are being served: not while starting or draining."""
 
-    def status(self) -> dict[str, object]:
-        """Give the body of `/status`; `revision` is in it."""
+    def revision(self) -> str:
+        """Name the configuration in force."""
+
+    async def status(self) -> dict[str, object]:
+        """Give the body of `/status`."""
 
     def explain(self, user: str | None, method: str, path: str) -> dict[str, object]:
         """Say what would be decided and why. Raises ValueError with a sentence for an impossible request."""
@@ -63,7 +67,7 @@ class Control(Protocol):
     def effective_config(self) -> dict[str, object]:
         """Give the configuration in force, defaults filled in, secrets masked, user lists as counts."""
 
-    def expose_metrics(self, accept: str) -> tuple[bytes, str]:
+    async def expose_metrics(self, accept: str) -> tuple[bytes, str]:
         """Give the scrape's body and content type."""
 
     def admin_token(self) -> str | None:

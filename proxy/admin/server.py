@@ -4,6 +4,8 @@ Neighbours: `api` makes the app, the composition root starts and stops this.
 """
 
 import contextlib
+import ipaddress
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -15,50 +17,74 @@ _SHUTDOWN_S: Final = 1.0
 
 
 class AdminServer:
-    """Serves one aiohttp app on a TCP address or a Unix socket."""
+    """Serves one aiohttp app on a TCP address, on a Unix socket, or on a socket that was passed in."""
 
-    def __init__(self, app: web.Application, address: ListenAddress) -> None:
-        self._address = address
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
-        self._listening = False
+    def __init__(self, app: web.Application, address: ListenAddress, passed: socket.socket | None = None) -> None:
+        """`passed` is bound and listens; it then counts, and `address` does not."""
+        self._app = app
+        self._configured = address
+        self._passed = passed
+        self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Listen. Raises OSError when the address can't be had; nothing is left open then."""
-        await self._runner.setup()
+        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
         try:
-            await self._site().start()
+            await self._site(runner).start()
         except OSError:
-            await self._runner.cleanup()
+            await runner.cleanup()
             raise
-        self._listening = True
+        self._runner = runner
 
     async def stop(self) -> None:
         """Stop listening and end open connections, those in use after a moment."""
-        was_listening, self._listening = self._listening, False
-        await self._runner.cleanup()
-        if was_listening:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
             self._remove_socket()
 
     @property
     def port(self) -> int | None:
         """The TCP port that is listened on, also when the system chose it; None for a Unix socket."""
-        for address in self._runner.addresses if self._listening else ():
+        for address in self._runner.addresses if self._runner is not None else ():
             if isinstance(address, tuple):
                 return int(address[1])
         return None
 
-    def _site(self) -> web.BaseSite:
-        address = self._address
+    @property
+    def address(self) -> str:
+        """Where it listens, or is to listen, as a configuration writes it."""
+        if self._passed is not None:
+            name = self._passed.getsockname()
+            return str(TcpAddress(*name[:2])) if isinstance(name, tuple) else f"unix:{name}"
+        port = self.port
+        if isinstance(self._configured, TcpAddress) and port is not None:
+            return str(TcpAddress(self._configured.host, port))
+        return str(self._configured)
+
+    def _site(self, runner: web.AppRunner) -> web.BaseSite:
+        if self._passed is not None:
+            return web.SockSite(runner, self._passed)
+        address = self._configured
         if isinstance(address, TcpAddress):
-            return web.TCPSite(self._runner, address.host, address.port)
-        return web.UnixSite(self._runner, address.path)
+            return web.TCPSite(runner, address.host, address.port)
+        return web.UnixSite(runner, address.path)
 
     def _remove_socket(self) -> None:
         """Leave no path behind that nobody listens on."""
-        if isinstance(self._address, UnixAddress):
+        if self._passed is None and isinstance(self._configured, UnixAddress):
             with contextlib.suppress(OSError):
-                Path(self._address.path).unlink()
+                Path(self._configured.path).unlink()
 
     def __repr__(self) -> str:
-        state = "listening" if self._listening else "stopped"
-        return f"<AdminServer {self._address} {state} port={self.port}>"
+        state = "listening" if self._runner is not None else "stopped"
+        return f"<AdminServer {self._configured} {state} port={self.port}>"
+
+
+def is_local(address: ListenAddress, passed: socket.socket | None) -> bool:
+    """Whether only this machine can reach an admin port that listens there, or on the socket that was passed in."""
+    if passed is None:
+        return address.is_local
+    name = passed.getsockname()
+    return not isinstance(name, tuple) or ipaddress.ip_address(name[0].partition("%")[0]).is_loopback

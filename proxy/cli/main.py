@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from proxy import __version__
-from proxy.cli import check, demo, explain, run, schema
-from proxy.settings.errors import ConfigError
+
+try:
+    from proxy.cli import check, demo, explain, rollback, run, schema, set_percentage, status
+    from proxy.settings.errors import ConfigError
+except KeyboardInterrupt:  # Ctrl-C while the libraries load: as everywhere else
+    sys.exit(130)
 
 
 class Command(Protocol):
@@ -28,7 +32,7 @@ class Command(Protocol):
         """Do it; return the exit status. May raise ConfigError."""
 
 
-COMMANDS: tuple[Command, ...] = (run, check, schema, explain, demo)
+COMMANDS: tuple[Command, ...] = (run, check, schema, explain, set_percentage, rollback, status, demo)
 
 
 def build_parser() -> argparse.ArgumentParser:

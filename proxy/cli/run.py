@@ -5,10 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-import uvloop
-
-from proxy.app import StartFailed, run
-from proxy.settings.load import load_settings
+from proxy.supervisor.run import run
+from proxy.supervisor.sockets import StartFailed
 
 NAME = "run"
 HELP = "run the sidecar in the foreground, until SIGTERM or SIGINT"
@@ -21,11 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Serve; 1 when a port can't be had. Raises ConfigError."""
-    loaded = load_settings(args.config, os.environ)
+    """Serve; 1 when it can't, a port being taken for example. Raises ConfigError."""
     try:
-        uvloop.run(run(loaded))
+        return run(args.config, os.environ)
     except StartFailed as failure:
         print(f"cutover: {failure}", file=sys.stderr)
         return 1
-    return 0

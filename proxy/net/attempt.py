@@ -97,13 +97,14 @@ class Attempt:
 
     `pieces` is content received and not yet taken by the exchange, `held` its length in bytes, `accounted` what
     the process's ledger knows of that. `complete` means the response is whole by its framing. `deadline` is on
-    the plane's clock, `NEVER` while it does not run. `recorded` is set by the exchange.
+    the plane's clock, `NEVER` while it does not run. `recorded` is set by the exchange. `sent`: something of the
+    request has gone out, if only on a connection that was replaced.
     """
 
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "_sent_whole",
         "accounted", "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan",
-        "progress_s", "recorded", "rules", "started", "upgrade",
+        "progress_s", "recorded", "rules", "sent", "started", "upgrade",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +138,7 @@ class Attempt:
         self.accounted = 0
         self.complete = False
         self.recorded = False
+        self.sent = False
         self.opened = False
 
     def __repr__(self) -> str:
@@ -157,6 +159,7 @@ class Attempt:
         """See pool.Waiter: send the head and what is here of the body, in one write."""
         self._connection = connection
         self.phase = Phase.SENT
+        self.sent = True
         body = self._owner.request_body
         if body is NO_BODY:
             self._sent_whole = True
@@ -164,10 +167,9 @@ class Attempt:
             return
         self._sent_whole = body.complete
         connection.begin(self, self._request_head + body.framed(body.kept or []))
-        if not body.complete:
-            if not body.held_back and not connection.blocked:
-                self._stop_clock()
-            self._owner.on_upstream_writable(self, writable=not connection.blocked)
+        if not body.complete and not body.held_back and not connection.blocked:
+            self._stop_clock()
+        self._owner.on_upstream_writable(self, writable=not connection.blocked)
 
     def on_unconnected(self, kind: FailureKind) -> None:
         """See pool.Waiter."""
@@ -251,13 +253,18 @@ class Attempt:
         self._owner.on_progress(self)
 
     def _release(self) -> None:
-        """Give the connection back; it is fit for another request only if both messages ended well."""
+        """Give the connection back; it is fit for another request only if both messages ended well.
+
+        Where a head announces content that must not follow (HEAD, 204, 304), an upstream that sends it all the same
+        would answer the next request with it: such a connection is not used again.
+        """
         connection, head = self._connection, self.head
         self._connection = None
         self.phase = Phase.ENDED
         self.deadline = NEVER
         if connection is not None and head is not None:
-            connection.finish(reusable=head.keep_alive and self._sent_whole)
+            announced = self.body is None and (head.chunked or head.content_length)
+            connection.finish(reusable=head.keep_alive and self._sent_whole and not announced)
 
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""

@@ -19,9 +19,10 @@ _ADDRESSES_FRESH_S: Final = 10.0
 _STREAM: Final = socket.SOCK_STREAM
 _TCP: Final = socket.IPPROTO_TCP
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+_LATE_S: Final = 0.1
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305 section 5
 
-P = TypeVar("P", bound=asyncio.Protocol)
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class ConnectFailed(Exception):
@@ -30,6 +31,34 @@ class ConnectFailed(Exception):
     def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(detail)
         self.kind = kind
+
+
+class _Patience:
+    """Ends a timeout's scope when its time is up, but not because this process is late.
+
+    An event loop runs its timers before it looks at its sockets: after a pause of the process, a connection that has
+    long been made would be given up. When the timer is late, the sockets get a look first.
+    """
+
+    __slots__ = ("_due", "_loop", "_scope", "_timer")
+
+    def __init__(self, scope: asyncio.Timeout, seconds: float) -> None:
+        self._scope = scope
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._pass)
+
+    def _pass(self) -> None:
+        now = self._loop.time()
+        if now - self._due > _LATE_S:
+            self._due = now + _LATE_S
+            self._timer = self._loop.call_at(self._due, self._pass)
+        else:
+            self._scope.reschedule(now)
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
 
 
 class Connector:
@@ -59,8 +88,12 @@ class Connector:
     async def open(self, factory: Callable[[], P]) -> P:
         """Connect and return the protocol that `factory` made. Raises ConnectFailed within the timeout."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._open(factory)
+            async with asyncio.timeout(None) as scope:
+                patience = _Patience(scope, self._timeout_s)
+                try:
+                    return await self._open(factory)
+                finally:
+                    patience.end()
         except TimeoutError as error:
             self._forget_addresses()
             raise ConnectFailed(FailureKind.CONNECT_ERROR, "connecting took too long") from error

@@ -17,6 +17,7 @@ from proxy.core.heads import RequestHead
 from proxy.core.intake import take_head
 from proxy.core.model import OTHER_OPERATION, PROXY_SOURCE
 from proxy.net.answers import problem
+from proxy.net.generation import Generation
 from proxy.net.handler import Exchange
 from proxy.net.plane import DataPlane
 from proxy.net.record import log_refusal
@@ -28,7 +29,7 @@ _MOST_AHEAD: Final = 64 * 1024  # bytes of pipelined requests
 _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 1024 * 1024
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close with a reset
-_FORWARDED_CLAIMS: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+_FORWARDED_CLAIMS: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"))
 
 
 class Phase(Enum):
@@ -49,27 +50,33 @@ class Phase(Enum):
     CLOSED = auto()
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(asyncio.BufferedProtocol):
     """The client's side of the proxy, one instance a connection.
 
     `deadline` is on the plane's clock; the listener's sweep calls `on_deadline` when it is past.
     `may_keep_alive` is settled anew by each request.
     """
 
-    __slots__ = ("_body", "_buffer", "_paused_body", "_phase", "_plane",
-                 "_pumping", "_stalled_at", "_thrown_away", "_transport", "deadline", "exchange", "may_keep_alive",
-                 "peer", "snapshot", "trusted")  # fmt: skip
+    __slots__ = (
+        "_body", "_buffer", "_memory", "_paused", "_paused_body", "_phase", "_plane", "_pumping", "_stalled_at",
+        "_thrown_away", "_transport", "_unsent", "deadline", "exchange", "generation", "may_keep_alive", "peer",
+        "snapshot", "trusted",
+    )  # fmt: skip
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self.snapshot = plane.snapshot
+        self._memory = plane.memory
+        self.generation = plane.generation
+        self.snapshot = self.generation.snapshot
         self._phase = Phase.IDLE
         self._transport: asyncio.Transport
         self._buffer = b""
         self._body: BodyReader | None = None
         self._pumping = False
+        self._paused = False
         self._paused_body = False
         self._stalled_at: int | None = None
+        self._unsent = 0
         self._thrown_away = 0
         self.exchange: Exchange | None = None
         self.deadline = NEVER
@@ -85,6 +92,7 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)  # what the client does not take at once is held, and counted
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else None
         self.peer = address.encode() if address is not None else None
@@ -98,11 +106,18 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
         self._phase = Phase.CLOSED
+        self._count_unsent(0)
         self._plane.connections.discard(self)
         self._buffer = b""
         if self.exchange is not None:
             self.exchange.on_client_gone()
             self.exchange = None
+
+    def adopt(self, generation: Generation) -> None:
+        """Take over what the next request is to be served with."""
+        self.generation = generation
+        self.snapshot = generation.snapshot
+        self.trusted = self.snapshot.trusts(self.peer.decode() if self.peer is not None else None)
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol: a client that has closed its side while it waits has gone (contract section 4)."""
@@ -115,8 +130,13 @@ class Downstream(asyncio.Protocol):
 
     # bytes in
 
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio names it
+        """See asyncio.BufferedProtocol."""
+        return self._memory.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        data = self._memory.view[:nbytes].tobytes()
         phase = self._phase
         if phase is Phase.IDLE or phase is Phase.HEAD:
             self._buffer = self._buffer + data if self._buffer else data
@@ -155,7 +175,10 @@ class Downstream(asyncio.Protocol):
 
     def _start_request(self) -> bool:
         """Start the request at the front of the buffer; False when its head is not whole yet, or refused."""
-        self.snapshot = snapshot = self._plane.snapshot
+        generation = self._plane.generation
+        if generation is not self.generation:
+            self.adopt(generation)
+        snapshot = self.snapshot
         head = None
         try:
             head, rest = take_head(self._buffer, snapshot.head_limits, snapshot.request_fates)
@@ -197,12 +220,15 @@ class Downstream(asyncio.Protocol):
                 self.expect_body()
             if rest:
                 self._read_body(rest, starting=True)
-            if self.exchange is exchange:
+            if self._serves(exchange):
                 exchange.start()
 
+    def _serves(self, exchange: Exchange) -> bool:
+        return self.exchange is exchange
+
     def _note_untrusted(self, head: RequestHead) -> None:
-        claims = any(name in head.noted for name in _FORWARDED_CLAIMS)
-        if claims or any(fate & DROP_UNTRUSTED for _, fate in head.sourced):
+        claims = not _FORWARDED_CLAIMS.isdisjoint(head.noted)
+        if claims or (head.sourced and any(fate & DROP_UNTRUSTED for _, fate in head.sourced)):
             plane = self._plane
             plane.metrics.client_erred(ClientErrorKind.FORWARDED_UNTRUSTED)
             if not plane.said_untrusted:
@@ -252,6 +278,8 @@ class Downstream(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send to the client."""
         self._transport.write(data)
+        if self._stalled_at is not None:  # the transport keeps all of it until the last byte is out
+            self._count_unsent(self._unsent + len(data))
 
     def start_tunnel(self) -> None:
         """Pass bytes through from here on, those first that were sent ahead."""
@@ -268,7 +296,8 @@ class Downstream(asyncio.Protocol):
         self.exchange = None
         if self.may_keep_alive and request_whole and not self._plane.draining:
             self._phase = Phase.IDLE
-            self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout
+            if self._stalled_at is None:  # else the slow reader's time runs
+                self.deadline = self._plane.clock() + self.snapshot.limits.keepalive_timeout
             self._paused_body = False
             if self._buffer:
                 self._pump()
@@ -340,16 +369,15 @@ class Downstream(asyncio.Protocol):
             self._update_reading()
 
     def _update_reading(self) -> None:
-        if self._transport.is_closing():
-            return
         waiting = self._phase is Phase.ANSWER or self._stalled_at is not None
-        wanted = not (self._paused_body or (waiting and len(self._buffer) > _MOST_AHEAD))
-        if wanted == self._transport.is_reading():
+        paused = self._paused_body or (waiting and len(self._buffer) > _MOST_AHEAD)
+        if paused is self._paused or self._transport.is_closing():
             return
-        if wanted:
-            self._transport.resume_reading()
-        else:
+        self._paused = paused
+        if paused:
             self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client reads slowly."""
@@ -361,6 +389,7 @@ class Downstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._stalled_at = None
+        self._count_unsent(0)
         self._update_reading()
         if self.exchange is not None:
             self.deadline = NEVER
@@ -400,6 +429,10 @@ class Downstream(asyncio.Protocol):
         self._plane.metrics.client_erred(ClientErrorKind.SLOW_READER)
         self._transport.abort()
 
+    def _count_unsent(self, size: int) -> None:
+        self._memory.add(size - self._unsent)
+        self._unsent = size
+
     @property
     def stalled(self) -> bool:
         """Whether the client takes no more for now."""
@@ -415,9 +448,9 @@ class Downstream(asyncio.Protocol):
         self.may_keep_alive = False
 
     def end(self) -> None:
-        """Close at the end of a drain; what is still under way is cut off."""
+        """Close at the end of a drain; what is still under way, or does not end, is cut off."""
         if self._phase is Phase.IDLE:
-            self._transport.close()
+            self._close_gently()
         else:
             self._transport.abort()
 

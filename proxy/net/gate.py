@@ -19,6 +19,11 @@ class FallbackGate:
     def __repr__(self) -> str:
         return f"<FallbackGate {len(self._inside)}/{self._limit} inside, {len(self._waiting)} waiting>"
 
+    def change_limit(self, limit: int) -> None:
+        """Take over another limit; who is in stays in."""
+        self._limit = limit
+        self._let_in()
+
     def enter(self, attempt: Attempt) -> None:
         """Open the attempt now, or as soon as there is room."""
         if len(self._inside) < self._limit:
@@ -31,6 +36,9 @@ class FallbackGate:
         """Make room; an attempt that never got in only gives up its place in the queue."""
         self._waiting.pop(attempt, None)
         self._inside.discard(attempt)
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._waiting and len(self._inside) < self._limit:
             following = next(iter(self._waiting))
             del self._waiting[following]

@@ -8,7 +8,7 @@ from asyncio import TimerHandle
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.breaker import counts_as_failure
-from proxy.core.fallback import FallbackPolicy, RequestFacts, Verdict, failure_status, judge_hold, may_fall_back
+from proxy.core.fallback import RequestFacts, Verdict, failure_status, judge_hold, may_fall_back
 from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import (
     CLIENT_LEFT,
@@ -28,8 +28,9 @@ from proxy.net.arrival import decide, hop_of
 from proxy.net.attempt import NO_BODY, Attempt, RequestBody
 from proxy.net.plane import DataPlane
 from proxy.net.probe import Probe
-from proxy.net.record import RequestRecord, fallback_result, log_request, outcome_of, record_cache
+from proxy.net.record import fallback_result, log_request, outcome_of, record_cache
 from proxy.net.relay import Relay, is_unbounded
+from proxy.telemetry.access_log import Attempt as AttemptRecord
 
 if TYPE_CHECKING:
     from proxy.net.downstream import Downstream
@@ -38,32 +39,36 @@ _READS: Final = frozenset((b"GET", b"HEAD"))
 
 
 class Exchange:
-    """One request and its response. Ends exactly once, with `_record`."""
+    """One request and its response. Ends exactly once, with `_record`.
+
+    `records` tells of the attempts that have ended; `fallback` is why legacy was asked after the target.
+    """
 
     __slots__ = (
-        "_attempts", "_decision", "_downstream", "_fallback",
-        "_fallback_status", "_hedge_timer", "_hedged", "_hop", "_operation", "_plane", "_records", "_relay",
-        "_said_continue", "_second", "_snapshot", "_spare", "_started", "ended", "head", "request_body",
+        "_attempts", "_downstream", "_fallback_status", "_generation", "_hedge_timer", "_hedged", "_relay",
+        "_said_continue", "_second", "_snapshot", "_spare", "_started", "decision", "ended", "fallback", "head", "hop",
+        "operation", "plane", "records", "request_body",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, downstream: "Downstream", head: RequestHead) -> None:
-        self._plane = plane
+        self.plane = plane
         self._downstream = downstream
         self.head = head
         self._started = plane.clock()
+        self._generation = downstream.generation
         self._snapshot = snapshot = downstream.snapshot
         self.request_body = _body_of(head) if head.has_body else NO_BODY
-        self._hop = hop_of(plane, head, downstream.peer, trusted=downstream.trusted)
-        self._operation: Operation = snapshot.operations.match(head.method, head.path)
-        self._decision: Decision = decide(snapshot, self._operation, head, self._hop)
+        self.hop = hop_of(plane, head, downstream.peer, trusted=downstream.trusted)
+        self.operation: Operation = snapshot.operations.match(head.method, head.path)
+        self.decision: Decision = decide(snapshot, self.operation, head, self.hop)
         self._attempts: list[Attempt] = []
-        self._records: list[tuple[str, str, int | None, float]] = []
+        self.records: list[AttemptRecord] = []
         self._relay: Relay | None = None  # once committed
         self._spare: Attempt | None = None  # the target's own answer, should legacy fail too
         self._second: Attempt | None = None  # on legacy, when the first was on the target
         self._hedged = False
         self._hedge_timer: TimerHandle | None = None
-        self._fallback: str | None = None
+        self.fallback: str | None = None
         self._fallback_status: int | None = None
         self._said_continue = False
         self.ended = False
@@ -74,17 +79,22 @@ class Exchange:
 
     def start(self) -> None:
         """Send the request to the source decided on; may end the exchange before it returns."""
-        plane, operation = self._plane, self._operation
-        if self._decision.role is Role.TARGET:
-            if not plane.breaker.admits(self._started):
+        plane, operation = self.plane, self.operation
+        if self.decision.role is Role.TARGET:
+            if not self._generation.breaker.admits(self._started):
                 self._avoid_target()
             else:
                 hedge_after_s = operation.hedge_after_s or self._snapshot.hedge_after_s
                 if hedge_after_s is not None and self._is_plain_read and self._snapshot.fallback.enabled:
                     self._hedge_timer = plane.call_later(hedge_after_s, self._hedge)
-        decision = self._decision
+        decision = self.decision
         plane.metrics.decided(self._snapshot.source(decision.role).name, operation.name, decision.reason)
         self._new_attempt(decision.role).open()
+
+    @property
+    def bytes_out(self) -> int:
+        """Content sent to the client."""
+        return self._relay.bytes_out if self._relay is not None else 0
 
     @property
     def _is_plain_read(self) -> bool:
@@ -92,23 +102,23 @@ class Exchange:
 
     def _avoid_target(self) -> None:
         """Send the user to legacy while the breaker rejects, and perhaps a copy to the target to see how it is."""
-        plane = self._plane
-        self._decision = Decision(Role.LEGACY, Reason.BREAKER_OPEN, self._decision.bucket)
-        probe_round = plane.breaker.wants_probe(self._started) if self._is_plain_read else 0
+        generation = self._generation
+        self.decision = Decision(Role.LEGACY, Reason.BREAKER_OPEN, self.decision.bucket)
+        probe_round = generation.breaker.wants_probe(self._started) if self._is_plain_read else 0
         if probe_round:
-            Probe(plane, self._snapshot, self._operation, self.head, self._hop, probe_round).start()
+            Probe(self.plane, generation, self.operation, self.head, self.hop, probe_round).start()
 
     # attempt
 
     def _new_attempt(self, role: Role) -> Attempt:
-        attempt = self._plane.new_attempt(self, self._snapshot, role, self._operation, self.head, self._hop)
+        attempt = self.plane.new_attempt(self, self._generation, role, self.operation, self.head, self.hop)
         self._attempts.append(attempt)
         return attempt
 
     def _ask_legacy_too(self) -> None:
         """The second attempt, of a fallback or a hedge; there is never a third."""
         self._second = self._new_attempt(Role.LEGACY)
-        self._plane.gate.enter(self._second)
+        self.plane.gate.enter(self._second)
 
     def _hedge(self) -> None:
         """Start legacy too: the target has not answered by now, and whoever is first answers the user."""
@@ -127,7 +137,7 @@ class Exchange:
         if body.kept is not None:
             body.kept += pieces
             body.accounted += size
-            self._plane.held_bytes += size
+            self.plane.memory.add(size)
         sending = [attempt for attempt in self._attempts if attempt.taking_body and attempt is not self._spare]
         for attempt in sending:
             attempt.send_body(pieces)
@@ -139,7 +149,7 @@ class Exchange:
     @property
     def _body_too_long(self) -> bool:
         """Whether the request body so far is more than may be kept for a second attempt."""
-        return self.request_body.received > self._snapshot.fallback.request_buffer or not self._plane.memory_left
+        return self.request_body.received > self._snapshot.fallback.request_buffer or self.plane.memory.tight
 
     def _forget_long_body(self) -> None:
         """Keep no copy of a body too long to send again; whoever takes it has all of it so far."""
@@ -150,7 +160,7 @@ class Exchange:
         body = self.request_body
         if body.kept:
             body.kept = None
-            self._plane.held_bytes -= body.accounted
+            self.plane.memory.add(-body.accounted)
             body.accounted = 0
 
     def on_upstream_writable(self, attempt: Attempt, *, writable: bool) -> None:
@@ -201,7 +211,7 @@ class Exchange:
         if head.status in policy.statuses:
             self._fallback_status = head.status
             self._end_attempt(attempt)
-            if self._fall_back_if_allowed(policy, None, status_label(head.status), spare=attempt):
+            if self._fall_back_if_allowed(attempt, None, status_label(head.status)):
                 return
             self._commit(attempt)
             return
@@ -210,7 +220,7 @@ class Exchange:
             held=attempt.held,
             complete=attempt.complete,
             unbounded=is_unbounded(head),
-            memory_left=self._plane.memory_left,
+            memory_left=not self.plane.memory.tight,
         )
         if verdict is Verdict.COMMIT:
             self._commit(attempt)
@@ -229,25 +239,26 @@ class Exchange:
                 self._commit(self._spare)
             elif not self._hedge_goes_on():
                 self._fail(kind)
-        elif not self._fall_back_if_allowed(self._snapshot.fallback, kind, kind):
+        elif not self._fall_back_if_allowed(attempt, kind, kind):
             self._fail(kind)
 
-    def _fall_back_if_allowed(
-        self, policy: FallbackPolicy, kind: FailureKind | None, reason: str, spare: Attempt | None = None
-    ) -> bool:
-        """Ask legacy if `core` allows it; `spare` is the target's own answer, should legacy fail too."""
+    def _fall_back_if_allowed(self, attempt: Attempt, kind: FailureKind | None, reason: str) -> bool:
+        """Ask legacy if `core` allows it.
+
+        `kind` is None for an answer with a status that counts as failed; it is kept, should legacy fail too.
+        """
         key = b"idempotency-key" in self.head.noted
-        facts = RequestFacts(self.head.method, key, self.request_body.kept is not None)
-        if not may_fall_back(policy, facts, kind):
-            self._plane.metrics.fell_back(self._operation.name, reason, FallbackResult.SUPPRESSED)
+        facts = RequestFacts(self.head.method, key, self.request_body.kept is not None, attempt.sent)
+        if not may_fall_back(self._snapshot.fallback, facts, kind):
+            self.plane.metrics.fell_back(self.operation.name, reason, FallbackResult.SUPPRESSED)
             return False
         second = self._second
         if second is not None and second.recorded:
             return False  # a hedge asked legacy already, and it failed
-        self._fallback = reason
-        if spare is not None:
-            self._spare = spare
-            self._hold(spare)
+        self.fallback = reason
+        if kind is None:
+            self._spare = attempt
+            self._hold(attempt)
         if second is None:
             self._ask_legacy_too()
         return True
@@ -258,28 +269,28 @@ class Exchange:
 
     def _hold(self, attempt: Attempt) -> None:
         """Account for what is held; a spare that grows too long waits where it is."""
-        self._plane.held_bytes += attempt.held - attempt.accounted
+        self.plane.memory.add(attempt.held - attempt.accounted)
         attempt.accounted = attempt.held
         if attempt is self._spare and attempt.held > self._snapshot.fallback.response_buffer:
             attempt.pause()
 
     def _release_hold(self, attempt: Attempt) -> None:
         if attempt.accounted:
-            self._plane.held_bytes -= attempt.accounted
+            self.plane.memory.add(-attempt.accounted)
             attempt.accounted = 0
 
     def _commit(self, attempt: Attempt) -> None:
         """Start the final response: from here on nothing can be asked again."""
-        head, snapshot, plane = attempt.head, self._snapshot, self._plane
+        head, snapshot, plane = attempt.head, self._snapshot, self.plane
         assert head is not None  # noqa: S101 - nothing commits without a head
         self._relay = relay = Relay(attempt, head, self._downstream)
         for other in self._attempts:
             if other is not attempt:
                 self._abandon(other)
         if self._hedged:
-            plane.metrics.hedged(self._operation.name, relay.source)
+            plane.metrics.hedged(self.operation.name, relay.source)
         self._release_hold(attempt)
-        record_cache(plane, relay.source, self._operation.name, head)
+        record_cache(plane, relay.source, self.operation.name, head)
         lines = relay.choose_framing(self.head.minor)
         if relay.ends_by_close or head.status == 101:
             self._downstream.may_keep_alive = False
@@ -290,16 +301,16 @@ class Exchange:
 
     def _added_lines(self, source: str, answer: ResponseHead | None) -> bytes:
         """The lines that the proxy adds to a response; settles whether the client's connection stays open."""
-        downstream, decision = self._downstream, self._decision
+        downstream, decision = self._downstream, self.decision
         keep_alive = downstream.may_keep_alive and self.request_body.complete
         downstream.may_keep_alive = keep_alive
-        lines = b"X-Request-Id: %b\r\n" % self._hop.request_id
+        lines = b"X-Request-Id: %b\r\n" % self.hop.request_id
         if answer is not None and self._snapshot.via:
             lines = via_line(answer) + lines
         if answer is None or answer.status != 101:
             lines += connection_line(self.head, keep_alive=keep_alive)
         if self._snapshot.expose:
-            return exposed_lines(source, decision.reason, decision.bucket, self._fallback) + lines
+            return exposed_lines(source, decision.reason, decision.bucket, self.fallback) + lines
         return lines
 
     def _finish(self, relay: Relay) -> None:
@@ -308,16 +319,16 @@ class Exchange:
 
     def _break_off(self, relay: Relay) -> None:
         """End a committed response that can't be completed, so that the client can't take it for whole."""
-        self._plane.metrics.truncated(relay.source, self._operation.name)
+        self.plane.metrics.truncated(relay.source, self.operation.name)
         self._downstream.break_off(reset=relay.ends_by_close)
         self._record(relay.source, relay.status)
 
     def _fail(self, kind: FailureKind) -> None:
         """Answer for a source that did not."""
-        if self._fallback is None:
+        if self.fallback is None:
             detail = f"The source gave no usable answer ({kind})."
         else:
-            detail = f"Neither source gave a usable answer (target: {self._fallback}, legacy: {kind})."
+            detail = f"Neither source gave a usable answer (target: {self.fallback}, legacy: {kind})."
         self._answer_problem(failure_status(kind), detail)
 
     def refuse(self, status: int, detail: str) -> None:
@@ -336,7 +347,7 @@ class Exchange:
             problem(
                 status,
                 detail,
-                self._hop.request_id,
+                self.hop.request_id,
                 self._added_lines(PROXY_SOURCE, None),
                 with_body=head.method != b"HEAD",
             )
@@ -397,49 +408,35 @@ class Exchange:
         kind = outcome if isinstance(outcome, FailureKind) else None
         if outcome is None:
             outcome = outcome_of(self._snapshot.fallback, attempt.plan.role, status or 0)
-        plane = self._plane
+        plane = self.plane
         now = plane.clock()
         seconds = now - attempt.started
         plane.metrics.inflight[name] -= 1
-        plane.metrics.attempted(name, self._operation.name, outcome, seconds)
-        self._records.append((name, outcome, status, seconds))
+        plane.metrics.attempted(name, self.operation.name, outcome, seconds, self.hop.traceparent, now)
+        self.records.append((name, outcome, status, seconds))
         if attempt.plan.role is Role.TARGET:
             if outcome != OUTCOME_CANCELLED:
                 failed = counts_as_failure(kind, status)
                 if failed is not None:
-                    plane.breaker.on_attempt(now, failed=failed)
+                    self._generation.breaker.on_attempt(now, failed=failed)
         elif attempt is self._second:
             plane.gate.leave(attempt)
 
     def _record(self, source: str, status: int) -> None:
         """Count and log the request; the last thing that happens to it."""
         self.ended = True
-        plane, operation = self._plane, self._operation.name
-        seconds = plane.clock() - self._started
-        plane.metrics.answered(source, operation, status, seconds)
-        if self._fallback is not None:
+        plane, operation = self.plane, self.operation.name
+        now = plane.clock()
+        seconds = now - self._started
+        plane.metrics.answered(source, operation, status, seconds, self.hop.traceparent, now)
+        if self.fallback is not None:
             answer = self._relay.attempt if self._relay is not None else None
             role = answer.plan.role if answer is not None else None
             complete = answer is not None and answer.complete
             result = fallback_result(self._fallback_status, role, status, complete=complete)
-            plane.metrics.fell_back(operation, self._fallback, result)
+            plane.metrics.fell_back(operation, self.fallback, result)
         if plane.access_log.enabled:
-            log_request(
-                plane,
-                RequestRecord(
-                    head=self.head,
-                    hop=self._hop,
-                    operation=operation,
-                    decision=self._decision,
-                    source=source,
-                    status=status,
-                    seconds=seconds,
-                    bytes_in=self.request_body.received,
-                    bytes_out=self._relay.bytes_out if self._relay is not None else 0,
-                    attempts=tuple(self._records),
-                    fallback=self._fallback,
-                ),
-            )
+            log_request(self, source, status, seconds)
         if self._hedge_timer is not None:
             self._hedge_timer.cancel()
         self._forget_body()

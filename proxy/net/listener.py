@@ -1,63 +1,75 @@
 """Accepts clients, keeps time for all connections with one coarse timer, and drains at the end.
 
-Neighbours: `app` starts and stops it, `downstream` is made for each connection.
+Neighbours: `worker` starts and stops it on a socket that it was given, `downstream` is made for each connection.
 """
 
 import asyncio
-import errno
 import socket
-from pathlib import Path
 from typing import Final
 
 from proxy.net.downstream import Downstream
 from proxy.net.plane import DataPlane
-from proxy.settings.addresses import ListenAddress, TcpAddress, UnixAddress
 
 SWEEP_S: Final = 0.05  # how late a deadline may be acted on; a sweep was measured at 18 ns a connection
+_LATE_S: Final = 0.25
 _DRAIN_CHECK_S: Final = 0.02
-_IDLE_GRACE_S: Final = 1.0  # for clients with a kept connection to send one more request, answered with "close"
+_FAREWELL_S: Final = 0.25
 
 
 class Listener:
-    """The listening socket of one process. Every call is made on the event loop."""
+    """The accepting end of one process. Every call is made on the event loop."""
 
-    __slots__ = ("_address", "_backlog", "_plane", "_server", "_sweeper")
+    __slots__ = (
+        "_backlog",
+        "_ends_at",
+        "_idle_end_at",
+        "_plane",
+        "_server",
+        "_sock",
+        "_spared",
+        "_sweeper",
+        "_swept_at",
+    )
 
-    def __init__(self, plane: DataPlane, address: ListenAddress, backlog: int) -> None:
+    def __init__(self, plane: DataPlane, sock: socket.socket, backlog: int) -> None:
+        """`sock` is bound; other processes may hold and accept from it too."""
         self._plane = plane
+        self._sock = sock
         self._backlog = backlog
-        self._address = address
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._swept_at = plane.clock()
+        self._spared = False
+        self._ends_at = self._idle_end_at = float("inf")
 
     def __repr__(self) -> str:
         state = "accepting" if self._server is not None else "closed"
-        return f"<Listener {self._address} {state} connections={len(self._plane.connections)}>"
+        return f"<Listener {state} connections={len(self._plane.connections)}>"
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the address can't be had (EADDRINUSE when it is taken)."""
+        """Accept from here on."""
         loop = asyncio.get_running_loop()
-        sock = open_listener(self._address, self._backlog)
-        if isinstance(self._address, UnixAddress):
-            self._server = await loop.create_unix_server(self._accept, sock=sock, backlog=self._backlog)
+        if self._sock.family == socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._accept, sock=self._sock, backlog=self._backlog)
         else:
-            self._server = await loop.create_server(self._accept, sock=sock, backlog=self._backlog)
+            self._server = await loop.create_server(self._accept, sock=self._sock, backlog=self._backlog)
+        self._swept_at = self._plane.clock()
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
-
-    @property
-    def bound(self) -> str:
-        """Where it listens, a port 0 replaced by the real one."""
-        if isinstance(self._address, UnixAddress) or self._server is None:
-            return str(self._address)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return str(TcpAddress(host, port))
 
     def _accept(self) -> Downstream:
         return Downstream(self._plane)
 
     def _sweep(self) -> None:
+        """Act on what is due; but when this process has just paused, let it read first what came meanwhile, once."""
+        now = self._plane.clock()
+        self._spared = now - self._swept_at > SWEEP_S + _LATE_S and not self._spared
+        self._swept_at = now
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        if not self._spared:
+            self._act_on_deadlines(now)
+
+    def _act_on_deadlines(self, now: float) -> None:
         plane = self._plane
-        now = plane.clock()
         for connection in tuple(plane.connections):
             if connection.deadline <= now:
                 connection.on_deadline(now)
@@ -68,84 +80,46 @@ class Listener:
             probe.check_deadlines(now)
         for pool in plane.pools.values():
             pool.sweep(now)
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
-    async def drain(self, timeout_s: float) -> None:
-        """Stop accepting, let requests in flight end, close idle connections last, and what is left at the timeout."""
+    def hasten(self, timeout_s: float, idle_grace_s: float) -> None:
+        """Let a drain, begun or about to begin, end within these times from now, if it would not do so earlier."""
+        now = self._plane.clock()
+        self._ends_at = min(self._ends_at, now + timeout_s)
+        self._idle_end_at = min(self._idle_end_at, now + idle_grace_s)
+
+    async def drain(self, timeout_s: float, idle_grace_s: float) -> None:
+        """Stop accepting, let requests in flight end, close idle connections last, and what is left at the timeout.
+
+        Clients that keep a connection have `idle_grace_s` to send one more request on it, which is answered with
+        "close": a connection closed under a request that is on its way would be an error to its client.
+        """
         plane = self._plane
         plane.draining = True
+        self.hasten(timeout_s, idle_grace_s)
         if self._server is not None:
             self._server.close()
             self._server = None
         for connection in plane.connections:
             connection.drain()
-        await self._await_quiet(timeout_s)
-        for connection in tuple(plane.connections):
-            connection.end()
+        while plane.connections and plane.clock() < self._ends_at:
+            if plane.clock() >= self._idle_end_at and all(connection.idle for connection in plane.connections):
+                break
+            await asyncio.sleep(_DRAIN_CHECK_S)
+        await self._part()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for probe in tuple(plane.probes):
             probe.cancel()
         for pool in plane.pools.values():
             pool.close()
-        if isinstance(self._address, UnixAddress):
-            _remove_socket(self._address.path)
 
-    async def _await_quiet(self, timeout_s: float) -> None:
-        """Wait until nothing is under way, for `timeout_s` at most.
-
-        Clients that keep a connection get a moment to send one more request on it, which is answered with "close":
-        a connection closed under a request that is on its way would be an error to its client.
-        """
+    async def _part(self) -> None:
+        """Close what is left: what is under way is cut off, idle clients get a moment to see the end."""
         plane = self._plane
-        start = plane.clock()
-        while plane.connections and (waited := plane.clock() - start) < timeout_s:
-            if waited >= _IDLE_GRACE_S and all(connection.idle for connection in plane.connections):
-                return
+        for connection in tuple(plane.connections):
+            connection.end()
+        parted_at = plane.clock() + _FAREWELL_S
+        while plane.connections and plane.clock() < parted_at:  # noqa: ASYNC110 - as in `drain`
             await asyncio.sleep(_DRAIN_CHECK_S)
-
-
-def open_listener(address: ListenAddress, backlog: int) -> socket.socket:
-    """Bind and listen. Raises OSError; a Unix socket left behind by a dead process is replaced."""
-    if isinstance(address, UnixAddress):
-        return _open_unix(address.path, backlog)
-    family, kind, proto, _, where = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(where)
-        sock.listen(backlog)
-        sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _open_unix(path: str, backlog: int) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if Path(path).is_socket() and not _is_answered(path):
-            Path(path).unlink()
-        sock.bind(path)
-        sock.listen(backlog)
-        sock.setblocking(False)  # noqa: FBT003 - the socket module takes it so
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _remove_socket(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
-
-
-def _is_answered(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except OSError as error:
-            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
-    return True
+        for connection in tuple(plane.connections):
+            connection.end()

@@ -5,6 +5,7 @@ An attempt asks with `acquire` and either gets a connection at once or is called
 `max_pending` places, each for no longer than its attempt lives.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Protocol
 
 from proxy.core.model import FailureKind
 from proxy.net.connector import ConnectFailed, Connector
-from proxy.net.tasks import TaskKeeper
+from proxy.net.memory import BodyMemory
 from proxy.net.upstream import UpstreamConnection
+from proxy.tasks import TaskKeeper
 
 
 class Waiter(Protocol):
@@ -53,18 +55,27 @@ class Pool:
         "_limits",
         "_pending",
         "_tasks",
+        "memory",
         "now",
     )
 
-    def __init__(self, connector: Connector, limits: PoolLimits, tasks: TaskKeeper, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        limits: PoolLimits,
+        tasks: TaskKeeper,
+        clock: Callable[[], float],
+        memory: BodyMemory,
+    ) -> None:
         self.now = clock
+        self.memory = memory
         self._connector = connector
         self._limits = limits
         self._tasks = tasks
         self._idle: deque[UpstreamConnection] = deque()
         self._busy: set[UpstreamConnection] = set()
         self._connecting = 0
-        self._pending: dict[Waiter, None] = {}  # in order of arrival
+        self._pending: dict[Waiter, float] = {}  # and when it came, in order of arrival
         self._closed = False
 
     def __repr__(self) -> str:
@@ -104,7 +115,7 @@ class Pool:
         if self.full and queued >= self._limits.max_pending:
             waiter.on_unconnected(FailureKind.OVERLOAD)
             return None
-        self._pending[waiter] = None
+        self._pending[waiter] = now
         self._connect_if_room()
         return None
 
@@ -124,27 +135,28 @@ class Pool:
         self._tasks.spawn(self._connect())
 
     async def _connect(self) -> None:
+        started = self.now()
         try:
             connection = await self._connector.open(lambda: UpstreamConnection(self))
         except ConnectFailed as failure:
             self._connecting -= 1
-            self._fail_next(failure.kind)
+            self._fail_next(failure.kind, started)
             return
         except BaseException:
             self._connecting -= 1
             raise
         self._connecting -= 1
         if connection.closed:  # dead on arrival
-            self._fail_next(FailureKind.CONNECT_ERROR)
-        elif self._closed:
-            connection.close()
+            self._fail_next(FailureKind.CONNECT_ERROR, started)
         else:
             self._lend_or_keep(connection)
 
-    def _fail_next(self, kind: FailureKind) -> None:
-        waiter = self._next_waiter()
-        if waiter is not None:
-            waiter.on_unconnected(kind)
+    def _fail_next(self, kind: FailureKind, started: float) -> None:
+        """Fail the one who has waited longest, but nobody who came after this attempt to connect had begun."""
+        if next(iter(self._pending.values()), math.inf) <= started:
+            waiter = self._next_waiter()
+            if waiter is not None:
+                waiter.on_unconnected(kind)
         self._connect_if_room()
 
     def _lend_or_keep(self, connection: UpstreamConnection) -> None:
@@ -152,7 +164,7 @@ class Pool:
         if waiter is not None:
             self._busy.add(connection)
             waiter.on_connection(connection)
-        elif len(self._idle) < self._limits.max_idle:
+        elif not self._closed and len(self._idle) < self._limits.max_idle:
             connection.rest()
             self._idle.append(connection)
         else:
@@ -172,6 +184,7 @@ class Pool:
             connection.close()
             self._connect_if_room()
         elif self._pending:
+            connection.rest()
             self._lend_or_keep(connection)
         elif len(self._idle) < self._limits.max_idle:
             connection.rest()
@@ -197,7 +210,7 @@ class Pool:
             self._idle.popleft().close()
 
     def close(self) -> None:
-        """Close the idle connections now and the busy ones as they come back."""
+        """Close the idle connections now and the busy ones as they come back; who asks is still served."""
         self._closed = True
         while self._idle:
             self._idle.popleft().close()

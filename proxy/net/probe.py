@@ -9,26 +9,32 @@ from proxy.core.model import OUTCOME_CANCELLED, FailureKind, Role
 from proxy.core.rewrite import Hop
 from proxy.core.routing import Operation
 from proxy.net.attempt import NO_BODY, Attempt
+from proxy.net.generation import Generation
 from proxy.net.plane import DataPlane
 from proxy.net.record import outcome_of
-from proxy.settings.snapshot import Snapshot
 
 
 class Probe:
     """One copy of a GET or HEAD on its way to the target; ends with a word to the breaker."""
 
-    __slots__ = ("_attempt", "_operation", "_plane", "_round", "_snapshot", "_taken", "request_body")
+    __slots__ = ("_attempt", "_generation", "_operation", "_plane", "_round", "_taken", "request_body")
 
     def __init__(
-        self, plane: DataPlane, snapshot: Snapshot, operation: Operation, head: RequestHead, hop: Hop, probe_round: int
+        self,
+        plane: DataPlane,
+        generation: Generation,
+        operation: Operation,
+        head: RequestHead,
+        hop: Hop,
+        probe_round: int,
     ) -> None:
         self._plane = plane
-        self._snapshot = snapshot
+        self._generation = generation
         self._operation = operation
         self._round = probe_round
         self._taken = 0
         self.request_body = NO_BODY
-        self._attempt = plane.new_attempt(self, snapshot, Role.TARGET, operation, head, hop)
+        self._attempt = plane.new_attempt(self, generation, Role.TARGET, operation, head, hop)
 
     def __repr__(self) -> str:
         return f"<Probe {self._attempt!r}>"
@@ -57,11 +63,11 @@ class Probe:
     def on_progress(self, attempt: Attempt) -> None:
         """See AttemptOwner: the content goes nowhere; as much as a response may be held is proof enough."""
         self._taken += sum(map(len, attempt.take()))
-        if not attempt.complete and self._taken <= self._snapshot.fallback.response_buffer:
+        if not attempt.complete and self._taken <= self._generation.snapshot.fallback.response_buffer:
             return
         status = attempt.head.status if attempt.head is not None else 0
         attempt.cancel()
-        outcome = outcome_of(self._snapshot.fallback, Role.TARGET, status)
+        outcome = outcome_of(self._generation.snapshot.fallback, Role.TARGET, status)
         self._end(outcome, failed=counts_as_failure(None, status))
 
     def on_attempt_failed(self, attempt: Attempt, kind: FailureKind) -> None:  # noqa: ARG002 - the protocol's
@@ -75,4 +81,4 @@ class Probe:
         now = plane.clock()
         plane.metrics.inflight[name] -= 1
         plane.metrics.attempted(name, self._operation.name, outcome, now - attempt.started)
-        plane.breaker.on_probe(self._round, now, failed=failed)
+        self._generation.breaker.on_probe(self._round, now, failed=failed)

@@ -38,5 +38,5 @@ def client_context(tls: Tls) -> ssl.SSLContext:
     else:
         context.load_verify_locations(tls.ca_file)
     if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     return context

@@ -12,7 +12,7 @@ from proxy.core.errors import MalformedBody, MalformedResponse
 from proxy.core.framing import BodyReader, UntilClose, response_body
 from proxy.core.heads import HEAD_END, ResponseHead
 from proxy.core.model import FailureKind
-from proxy.core.response_head import ResponseRules, parse_response
+from proxy.core.response_head import ResponseRules, read_response
 from proxy.net.tls import ResumingContext
 
 if TYPE_CHECKING:
@@ -48,19 +48,21 @@ class _State(Enum):
     CLOSED = auto()
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """An upstream connection; lent to one attempt at a time through `begin`."""
 
     __slots__ = (
         "_body",
         "_buffer",
         "_interim",
+        "_memory",
         "_paused",
         "_pool",
         "_pooled",
         "_sink",
         "_state",
         "_transport",
+        "_unsent",
         "blocked",
         "idle_since", "made_at",
         "requests",
@@ -68,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
+        self._memory = pool.memory
         self._transport: asyncio.Transport | None = None
         self._sink: ResponseSink | None = None
         self._state = _State.IDLE
@@ -79,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.made_at = 0.0
         self._pooled = False
         self.blocked = False
+        self._unsent = 0
         self.requests = 0
 
     def __repr__(self) -> str:
@@ -92,6 +96,8 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
+        if transport.get_extra_info("ssl_object") is None:
+            self._transport.set_write_buffer_limits(0)  # what the peer does not take at once is held, and counted
         self.made_at = self._pool.now()
 
     def begin(self, sink: ResponseSink, request: bytes) -> None:
@@ -109,6 +115,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+            if self.blocked:  # the transport keeps all of it until the last byte is out
+                self._count_unsent(self._unsent + len(data))
 
     def rest(self) -> None:
         """Become idle: from here on any byte that arrives is a fault."""
@@ -165,8 +173,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.discard(self)
         return True
 
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio names it
+        """See asyncio.BufferedProtocol."""
+        return self._memory.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        data = self._memory.view[:nbytes].tobytes()
         if self._state is _State.HEAD:
             self._read_head(data)
         elif self._state is _State.BODY:
@@ -188,7 +201,7 @@ class UpstreamConnection(asyncio.Protocol):
                     self._fail(FailureKind.INVALID_RESPONSE)
                 return
             try:
-                head = self._parse(sink, data[: end + 4])
+                head = self._parse(sink, data[:end])
             except MalformedResponse:
                 self._fail(FailureKind.INVALID_RESPONSE)
                 return
@@ -204,9 +217,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _parse(self, sink: ResponseSink, data: bytes) -> ResponseHead:
         rules = sink.rules
-        if len(data) > rules.header_bytes or data.count(b"\r\n") - 2 > rules.header_count:
+        lines = data.split(b"\r\n")
+        if len(data) > rules.header_bytes or len(lines) - 1 > rules.header_count:
             raise MalformedResponse("head over its limits")
-        head = parse_response(data, rules.fates)
+        head = read_response(lines, rules.fates)
         if head.status == 101:
             if sink.upgrade is None or head.upgrade != sink.upgrade.lower():
                 raise MalformedResponse("an upgrade nobody asked for")
@@ -249,8 +263,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """See asyncio.Protocol."""
+        self._count_unsent(0)
         if self._state is not _State.CLOSED:
             self._fail(FailureKind.RESET)
+
+    def _count_unsent(self, size: int) -> None:
+        self._memory.add(size - self._unsent)
+        self._unsent = size
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -261,5 +280,6 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self.blocked = False
+        self._count_unsent(0)
         if self._sink is not None:
             self._sink.on_upstream_writable(writable=True)

@@ -4,10 +4,11 @@ With `metrics` (which counts) and `labels` (which values can occur) this is the 
 figures are called. Names are part of the contract (section 7). Neighbour: `metrics.Metrics` owns one.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -16,11 +17,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from proxy.core.model import OUTCOME_CANCELLED
-from proxy.telemetry.histogram import BOUNDS, BUCKETS, SUM, Cell, count_of, fold
+from proxy.telemetry.histogram import BOUNDS, BUCKETS, SUM, Cell, Trace, Traces, count_of, fold, latest, new_traces
+from proxy.telemetry.processes import ProcessTree
 from proxy.telemetry.state import MetricsState
+from proxy.telemetry.tracing import trace_id_of
 
 Last = TypeVar("Last")
 LabelSet = TypeVar("LabelSet", bound=tuple[str, ...])
@@ -113,11 +117,13 @@ class StateCollector(Collector):
     def __init__(self, read: Callable[[], MetricsState], version: str, python: str) -> None:
         self._read = read
         self._build = (version, python)
+        # Once: the same observation must not seem to be another one at the next scrape.
+        self._epoch = time.time() - time.perf_counter()  # noqa: TID251 - to say when, not to measure
 
     def collect(self) -> Iterable[Metric]:
         """All families, those without a sample too."""
         state = self._read()
-        yield from _cell_families(state)
+        yield from _cell_families(state, self._epoch)
         for family, counts in zip(_COUNTERS, state.counters(), strict=True):
             yield _counter(family, counts)
         yield _counter(LOG_LINES_DROPPED, {(): state.log_lines_dropped})
@@ -133,13 +139,20 @@ class StateCollector(Collector):
 
 
 class Exposition:
-    """Our families and the process's own (CPU, memory, descriptors), encoded as a scraper asks."""
+    """Our families and the processes' own (CPU, memory, descriptors), encoded as a scraper asks."""
 
-    def __init__(self, read: Callable[[], MetricsState], version: str, python: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[], MetricsState],
+        version: str,
+        python: str,
+        children: Callable[[], Iterable[int]] = tuple,
+    ) -> None:
+        """`children` are the process ids that count beside this one."""
         self._registry = CollectorRegistry()
         self._collector = StateCollector(read, version, python)
         self._registry.register(self._collector)
-        ProcessCollector(registry=self._registry)
+        self._registry.register(ProcessTree(children))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Body and content type: OpenMetrics when `accept` asks for it, else the Prometheus text format."""
@@ -159,11 +172,14 @@ def observed(outcome: str) -> bool:
     return outcome != OUTCOME_CANCELLED
 
 
-def _cell_families(state: MetricsState) -> Iterator[Metric]:
+def _cell_families(state: MetricsState, epoch: float) -> Iterator[Metric]:
+    """`epoch` is when the monotonic clock was 0."""
     yield _counter(REQUESTS, {(s, o, str(code)): count_of(c) for (s, o, code), c in state.requests.items()})
-    yield _histogram(REQUEST_DURATION, _by_pair(state.requests, lambda _code: True))
+    traces = _latest_by_pair(state.request_traces, lambda _code: True)
+    yield _histogram(REQUEST_DURATION, _by_pair(state.requests, lambda _code: True), traces, epoch)
     yield _counter(ATTEMPTS, {labels: count_of(cell) for labels, cell in state.attempts.items()})
-    yield _histogram(ATTEMPT_DURATION, _by_pair(state.attempts, observed))
+    traces = _latest_by_pair(state.attempt_traces, observed)
+    yield _histogram(ATTEMPT_DURATION, _by_pair(state.attempts, observed), traces, epoch)
 
 
 def _gauge_families(state: MetricsState) -> Iterator[Metric]:
@@ -187,6 +203,17 @@ def _by_pair(cells: Mapping[tuple[str, str, Last], Cell], keep: Callable[[Last],
     return {pair: fold(members) for pair, members in pairs.items()}
 
 
+def _latest_by_pair(
+    traces: Mapping[tuple[str, str, Last], Traces], keep: Callable[[Last], bool]
+) -> dict[tuple[str, str], Traces]:
+    pairs: dict[tuple[str, str], Traces] = {}
+    for (source, operation, last), one in traces.items():
+        if keep(last):
+            pair = (source, operation)
+            pairs[pair] = latest(pairs[pair], one) if pair in pairs else one
+    return pairs
+
+
 def _counter(family: Family, counts: Mapping[LabelSet, int]) -> Metric:
     metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
     for labels, count in counts.items():
@@ -201,13 +228,21 @@ def _gauge(family: Family, values: Mapping[LabelSet, int] | Mapping[LabelSet, fl
     return metric
 
 
-def _histogram(family: Family, cells: Mapping[LabelSet, Cell]) -> Metric:
+def _histogram(
+    family: Family, cells: Mapping[tuple[str, str], Cell], traces: Mapping[tuple[str, str], Traces], epoch: float
+) -> Metric:
     metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
     for labels, cell in cells.items():
         cumulative = 0.0
-        buckets = []
-        for bound, count in zip(_LE, cell[:BUCKETS], strict=True):
+        buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+        for bound, count, trace in zip(_LE, cell[:BUCKETS], traces.get(labels) or new_traces(), strict=True):
             cumulative += count
-            buckets.append((bound, cumulative))
+            buckets.append((bound, cumulative) if trace is None else (bound, cumulative, _exemplar(trace, epoch)))
         metric.add_metric(labels, buckets, cell[SUM])
     return metric
+
+
+def _exemplar(trace: Trace, epoch: float) -> Exemplar:
+    """What OpenMetrics shows beside a bucket; the other format has no place for it."""
+    traceparent, seconds, at = trace
+    return Exemplar({"trace_id": trace_id_of(traceparent).decode("ascii")}, seconds, round(epoch + at, 3))

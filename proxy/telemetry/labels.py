@@ -37,11 +37,9 @@ class ClientErrorKind(StrEnum):
     VERSION = "version"
     TRANSFER_CODING = "transfer_coding"
     METHOD = "method"
-    PIPELINE_OVERFLOW = "pipeline_overflow"
     CONNECTION_LIMIT = "connection_limit"
     FORWARDED_UNTRUSTED = "forwarded_untrusted"
     SLOW_READER = "slow_reader"
-    DISCONNECTED = "disconnected"
 
 
 class ReloadResult(StrEnum):

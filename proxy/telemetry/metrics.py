@@ -8,14 +8,16 @@ counts.
 import platform
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__
 from proxy.telemetry import labels
-from proxy.telemetry.exposition import Exposition
-from proxy.telemetry.histogram import BOUNDS, SUM, new_cell
+from proxy.telemetry.histogram import BOUNDS, SUM, Cell, Traces, new_cell, new_traces
 from proxy.telemetry.labels import ClientErrorKind, ConnectionState, LabelSpace, ReloadResult
 from proxy.telemetry.state import Counter, Labels, MetricsState
+
+if TYPE_CHECKING:
+    from proxy.telemetry.exposition import Exposition
 
 __all__ = ["ClientErrorKind", "LabelSpace", "LiveGauges", "Metrics"]
 
@@ -40,22 +42,24 @@ class Metrics:
     whoever sums several processes reads `snapshot()`.
     """
 
-    __slots__ = ("_attempts", "_decisions", "_exposition", "_live", "_requests", "inflight", "state")
+    __slots__ = ("_attempts", "_build", "_decisions", "_exposition", "_live", "_requests", "inflight", "state")
 
     def __init__(self, version: str = __version__, python: str = platform.python_version()) -> None:
         self.state = MetricsState()
         self.inflight: dict[str, int] = self.state.inflight
-        # The three counted for every request: one attribute less on the way there.
-        self._requests = self.state.requests
-        self._attempts = self.state.attempts
+        # The three counted for every request: one attribute less on the way there, and one lookup for a cell and
+        # its traces.
+        self._requests: dict[tuple[str, str, int], tuple[Cell, Traces]] = {}
+        self._attempts: dict[tuple[str, str, str], tuple[Cell, Traces]] = {}
         self._decisions = self.state.decisions
         self._live: LiveGauges | None = None
-        self._exposition = Exposition(self.snapshot, version, python)
+        self._build = (version, python)
+        self._exposition: Exposition | None = None
         _create(self.state.client_errors, ((str(kind),) for kind in ClientErrorKind))
         _create(self.state.reloads, ((str(result),) for result in ReloadResult))
 
-    # The next three run for every request: dict and list primitives only, no call but bisect (`new_cell` runs
-    # once for a label set that no snapshot foresaw). `histogram` says what was measured.
+    # The next three run for every request: dict and list primitives only, no call but bisect (a label set's first
+    # observation finds or makes its cell). `histogram` says what was measured.
 
     def decided(self, source: str, operation: str, reason: str) -> None:
         """Count a decision."""
@@ -65,28 +69,51 @@ class Metrics:
         except KeyError:
             self._decisions[key] = 1
 
-    def attempted(self, source: str, operation: str, outcome: str, seconds: float) -> None:
+    def attempted(
+        self, source: str, operation: str, outcome: str, seconds: float, traceparent: bytes = b"", at: float = 0.0
+    ) -> None:
         """Count an attempt that has ended, and the time to its last byte or its failure.
 
-        Every outcome's time is kept; all but `cancelled` are in the histogram (`exposition.observed`).
+        Every outcome's time is kept; all but `cancelled` are in the histogram (`exposition.observed`). With a
+        `traceparent` the request is its bucket's example, seen at `at` (monotonic), until the next one.
         """
         key = (source, operation, outcome)
         try:
-            cell = self._attempts[key]
+            cell, traces = self._attempts[key]
         except KeyError:
-            cell = self._attempts[key] = new_cell()
-        cell[bisect_left(BOUNDS, seconds)] += 1
+            cell, traces = self._first_attempt(key)
+        index = bisect_left(BOUNDS, seconds)
+        cell[index] += 1
         cell[SUM] += seconds
+        if traceparent:
+            traces[index] = (traceparent, seconds, at)
 
-    def answered(self, source: str, operation: str, code: int, seconds: float) -> None:
-        """Count a request that has ended; the source is `proxy` when the answer was made here."""
+    def answered(
+        self, source: str, operation: str, code: int, seconds: float, traceparent: bytes = b"", at: float = 0.0
+    ) -> None:
+        """Count a request that has ended; the source is `proxy` when the answer was made here. See `attempted`."""
         key = (source, operation, code)
         try:
-            cell = self._requests[key]
+            cell, traces = self._requests[key]
         except KeyError:
-            cell = self._requests[key] = new_cell()
-        cell[bisect_left(BOUNDS, seconds)] += 1
+            cell, traces = self._first_request(key)
+        index = bisect_left(BOUNDS, seconds)
+        cell[index] += 1
         cell[SUM] += seconds
+        if traceparent:
+            traces[index] = (traceparent, seconds, at)
+
+    def _first_attempt(self, key: tuple[str, str, str]) -> tuple[Cell, Traces]:
+        state = self.state
+        found = state.attempts.setdefault(key, new_cell()), state.attempt_traces.setdefault(key, new_traces())
+        self._attempts[key] = found
+        return found
+
+    def _first_request(self, key: tuple[str, str, int]) -> tuple[Cell, Traces]:
+        state = self.state
+        found = state.requests.setdefault(key, new_cell()), state.request_traces.setdefault(key, new_traces())
+        self._requests[key] = found
+        return found
 
     def fell_back(self, operation: str, reason: str, result: str) -> None:
         """Count a fallback, by what failed and what became of it (`FallbackResult`)."""
@@ -154,6 +181,11 @@ class Metrics:
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
         """Render a scrape: body and content type, in the format that the `Accept` value asks for."""
+        if self._exposition is None:
+            # Workers never come here: 12 MiB that each of them saves.
+            from proxy.telemetry.exposition import Exposition  # noqa: PLC0415 - see the line above
+
+            self._exposition = Exposition(self.snapshot, *self._build)
         return self._exposition.render(accept)
 
     def _pull(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+_FILE_WRITE: Final = 256 * 1024
 PIPE_BYTES: Final = 1024 * 1024
 """Wanted capacity of a pipe: what 50 ms of busy traffic write; the usual 64 KiB are 150 lines."""
 
@@ -22,13 +23,15 @@ PIPE_BYTES: Final = 1024 * 1024
 class Sink:
     """`write(chunk)` as `os.write`: the bytes taken, `BlockingIOError` when there is no room, `OSError`.
 
-    `may_block` says that `write` may wait instead.
+    `may_block` says that `write` may wait instead. Up to `atomic_bytes` in one write are never mixed with another
+    process's: PIPE_BUF in a pipe; a file is written under a lock of the kernel's, whatever the size.
     `release` gives up what was opened for the sink; the descriptor it was made of stays open.
     """
 
     fd: int
     write: Callable[[bytes], int]
     may_block: bool
+    atomic_bytes: int = select.PIPE_BUF
     release: Callable[[], None] = lambda: None
 
     def wait(self, timeout_s: float) -> None:
@@ -49,7 +52,7 @@ def open_sink(fd: int) -> Sink:
     except OSError:
         return _waiting(fd)
     if stat.S_ISREG(mode):
-        return _waiting(fd)
+        return _waiting(fd, _FILE_WRITE)
     if stat.S_ISSOCK(mode):
         return _socket(fd)
     try:
@@ -64,8 +67,8 @@ def open_sink(fd: int) -> Sink:
     return Sink(again, lambda chunk: os.write(again, chunk), may_block=False, release=lambda: os.close(again))
 
 
-def _waiting(fd: int) -> Sink:
-    return Sink(fd, lambda chunk: os.write(fd, chunk), may_block=True)
+def _waiting(fd: int, atomic_bytes: int = select.PIPE_BUF) -> Sink:
+    return Sink(fd, lambda chunk: os.write(fd, chunk), may_block=True, atomic_bytes=atomic_bytes)
 
 
 def _socket(fd: int) -> Sink:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from proxy.telemetry.histogram import Cell
+from proxy.telemetry.histogram import Cell, Traces, latest
 
 Labels = tuple[str, ...]
 Counter = dict[Labels, int]
@@ -26,6 +26,9 @@ class MetricsState:
 
     requests: dict[tuple[str, str, int], Cell] = field(default_factory=dict)  # source, operation, code
     attempts: dict[tuple[str, str, str], Cell] = field(default_factory=dict)  # source, operation, outcome
+    # The last request in each bucket of those cells in which there were any: never added up, and not kept.
+    request_traces: dict[tuple[str, str, int], Traces] = field(default_factory=dict)
+    attempt_traces: dict[tuple[str, str, str], Traces] = field(default_factory=dict)
 
     decisions: Counter = field(default_factory=dict)  # source, operation, reason
     fallbacks: Counter = field(default_factory=dict)  # operation, reason, result
@@ -59,6 +62,8 @@ class MetricsState:
         The last reload is successful when it was so in every process. `other` is left as it is.
         """
         self.merge_counters(other)
+        _keep_latest(self.request_traces, other.request_traces)
+        _keep_latest(self.attempt_traces, other.attempt_traces)
         self.downstream_connections += other.downstream_connections
         _add(self.inflight, other.inflight)
         _add(self.upstream_connections, other.upstream_connections)
@@ -101,3 +106,9 @@ def _add_cells(mine: dict[K, Cell], theirs: dict[K, Cell]) -> None:
     for key, cell in theirs.items():
         present = mine.get(key)
         mine[key] = list(cell) if present is None else [a + b for a, b in zip(present, cell, strict=True)]
+
+
+def _keep_latest(mine: dict[K, Traces], theirs: dict[K, Traces]) -> None:
+    for key, traces in theirs.items():
+        present = mine.get(key)
+        mine[key] = list(traces) if present is None else latest(present, traces)

@@ -26,7 +26,10 @@ class FakeControl:
     def ready(self):
         return self.is_ready
 
-    def status(self):
+    def revision(self):
+        return REVISION
+
+    async def status(self):
         return {"version": "1.2.3", "revision": REVISION, "percentage": 10}
 
     def explain(self, user, method, path):
@@ -38,7 +41,7 @@ class FakeControl:
     def effective_config(self):
         return {"rollout": {"percentage": 10}}
 
-    def expose_metrics(self, accept):
+    async def expose_metrics(self, accept):
         return b"metrics\n", f"text/plain; version=0.0.4; charset=utf-8; for={accept or 'any'}"
 
     def admin_token(self):
@@ -137,7 +140,7 @@ async def test_the_revision_is_the_etag(client, path):
 
 
 async def test_status_and_config_are_passed_on(client, control):
-    assert await (await client.get("/status")).json() == control.status()
+    assert await (await client.get("/status")).json() == await control.status()
     assert await (await client.get("/config")).json() == control.effective_config()
 
 
@@ -145,9 +148,9 @@ async def test_status_and_config_are_passed_on(client, control):
     ("query", "asked"),
     [
         ("?user=u1&method=PUT&path=/images/1", ("u1", "PUT", "/images/1")),
-        ("?user=u1", ("u1", "GET", "/")),
-        ("", (None, "GET", "/")),
-        ("?user=", (None, "GET", "/")),
+        ("?user=u1", ("u1", "GET", "/images/1")),
+        ("", (None, "GET", "/images/1")),
+        ("?user=", (None, "GET", "/images/1")),
         ("?user=a%20b&path=/images%3Fx%3D1", ("a b", "GET", "/images?x=1")),
     ],
 )

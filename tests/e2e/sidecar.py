@@ -212,11 +212,13 @@ class Sidecar:
         assert len(answer.body) == answer.length
         return Sample(answer.body.decode())
 
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        return [worker["pid"] for worker in self.ask_admin("GET", "/status").json()["workers"]]
+
     def resident_bytes(self) -> int:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("no VmRSS")
+        """Of the supervisor and its workers together."""
+        return sum(map(resident_bytes, [self.process.pid, *children(self.process.pid)]))
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -242,6 +244,19 @@ class Sidecar:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def resident_bytes(pid: int) -> int:
+    """Of one process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmRSS")
 
 
 def _collect(stream: IO[bytes], lines: list[bytes]) -> None:

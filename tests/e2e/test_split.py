@@ -197,14 +197,16 @@ def test_a_salt_makes_other_buckets_and_client_ip_makes_buckets_of_addresses(
         assert wire.ask("GET", "/images/1")["X-Cutover-Bucket"] == str(bucket("127.0.0.1", "gallery-2026"))
 
 
-def test_a_patch_that_leaves_the_file_alone_says_so(start_server: StartServer, start_sidecar: StartSidecar) -> None:
+def test_a_patch_that_is_to_leave_the_file_alone_says_so(
+    start_server: StartServer, start_sidecar: StartSidecar
+) -> None:
     legacy = start_server("legacy")
     sidecar = start_sidecar(config(legacy.url, legacy.url, rollout={"percentage": 0}))
     before = sidecar.file.read_text()
-    answer = sidecar.ask_admin("PATCH", "/rollout", {"percentage": 37})
+    answer = sidecar.ask_admin("PATCH", "/rollout?persist=false", {"percentage": 37})
     said = json.loads(answer.body)
     assert (answer.status, said["percentage"], said["persisted"]) == (200, 37, False)
-    assert said["note"]
+    assert "override" in said["note"]
     assert sidecar.file.read_text() == before
     [event] = [line for line in sidecar.log() if line["event"] == "rollout_changed"]
     assert (event["old_percentage"], event["new_percentage"], event["origin"]) == (0, 37, "api")

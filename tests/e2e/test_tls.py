@@ -85,7 +85,11 @@ def _builder(name: str, issuer: x509.Name | None, key: ec.EllipticCurvePublicKey
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    directory = tmp_path_factory.mktemp("tls")
+    return new_authority(tmp_path_factory.mktemp("tls"))
+
+
+def new_authority(directory: Path) -> Authority:
+    """Make one; its certificate is `ca.pem` in the directory."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _builder("Test CA", None, key.public_key(), 10)

@@ -200,7 +200,7 @@ class Stage:
         await self.world.settle()
         plane = self.world.plane
         assert plane.connections == set()
-        assert plane.held_bytes == 0
+        assert plane.memory.held == 0
         assert all(pool.busy == 0 and pool.idle == 0 for pool in plane.pools.values())
 
 

@@ -15,21 +15,23 @@ from pathlib import Path
 
 import yaml
 
+from proxy.core.breaker import Breaker
 from proxy.core.model import FailureKind, Role
 from proxy.net.connector import ConnectFailed
 from proxy.net.downstream import Downstream
+from proxy.net.generation import Generation
+from proxy.net.memory import BodyMemory
 from proxy.net.plane import DataPlane
 from proxy.net.pool import Pool, PoolLimits
-from proxy.net.tasks import TaskKeeper
 from proxy.settings.load import parse_settings
 from proxy.settings.snapshot import compile_snapshot
+from proxy.tasks import TaskKeeper
 from proxy.telemetry.access_log import AccessLog
 from proxy.telemetry.events import EventLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.tracing import TraceIds
 
-HIGH_WATER = 64 * 1024
-LOW_WATER = 16 * 1024
+HIGH_WATER = 64 * 1024  # the usual one; a protocol may set another
 STRANGER = ("203.0.113.9", 40000)
 TRUSTED = ("127.0.0.1", 40000)
 
@@ -54,6 +56,15 @@ class FakeSocket:
         self.options.append(option)
 
 
+def read_in(protocol: asyncio.BufferedProtocol, data: bytes) -> bytes:
+    """Give a protocol bytes as an event loop does: as many as its own buffer takes; the rest is returned."""
+    buffer = protocol.get_buffer(-1)
+    size = min(len(data), len(buffer))
+    buffer[:size] = data[:size]
+    protocol.buffer_updated(size)
+    return data[size:]
+
+
 class FakeTransport(asyncio.Transport):
     """A transport with asyncio's rules of flow control and closing.
 
@@ -74,6 +85,8 @@ class FakeTransport(asyncio.Transport):
         self.closing = self.aborted = self.eof_written = self.lost = False
         self.reading = True
         self.write_paused = False
+        self.high_water = HIGH_WATER
+        self.low_water = HIGH_WATER // 4
         protocol.connection_made(self)
 
     # what the protocol calls
@@ -86,6 +99,10 @@ class FakeTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         return self.reading and not self.closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high_water = HIGH_WATER if high is None else high
+        self.low_water = self.high_water // 4 if low is None else low
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -113,7 +130,7 @@ class FakeTransport(asyncio.Transport):
         self.buffer += data
         self._flush()
         self.most_buffered = max(self.most_buffered, len(self.buffer))
-        if len(self.buffer) > HIGH_WATER and not self.write_paused:
+        if len(self.buffer) > self.high_water and not self.write_paused:
             self.write_paused = True
             self.protocol.pause_writing()
 
@@ -148,7 +165,7 @@ class FakeTransport(asyncio.Transport):
         """Be ready to take `size` more bytes (None: all from now on)."""
         self.taking = size
         self._flush()
-        if self.write_paused and len(self.buffer) <= LOW_WATER:
+        if self.write_paused and len(self.buffer) <= self.low_water:
             self.write_paused = False
             self.protocol.resume_writing()
         if self.closing and not self.buffer and not self.lost:
@@ -161,7 +178,9 @@ class FakeTransport(asyncio.Transport):
 
     def _deliver(self) -> None:
         while self.inbox and self.is_reading():
-            self.protocol.data_received(self.inbox.pop(0))
+            rest = read_in(self.protocol, self.inbox.pop(0))
+            if rest:
+                self.inbox.insert(0, rest)
 
     def feed_eof(self) -> None:
         """Send a FIN."""
@@ -415,12 +434,16 @@ class World:
         self._timers: list[Timer] = []
         snapshot = compile_snapshot(loaded.settings, loaded.revision)
         self.metrics = Metrics()
+        limits = loaded.settings.limits
+        self.memory = BodyMemory(limits.buffered_bytes, limits.connections)
         self.plane = DataPlane(
-            snapshot=snapshot,
-            pools={
-                Role.LEGACY: self._pool(self.legacy, loaded.settings.legacy),
-                Role.TARGET: self._pool(self.target, loaded.settings.target),
-            },
+            generation=Generation(
+                snapshot,
+                self._pool(self.legacy, loaded.settings.legacy),
+                self._pool(self.target, loaded.settings.target),
+                Breaker(snapshot.breaker),
+            ),
+            memory=self.memory,
             metrics=self.metrics,
             access_log=AccessLog(self.lines, loaded.settings.logging),
             events=EventLog(self.lines, loaded.settings.logging, self.clock),
@@ -433,7 +456,7 @@ class World:
     def _pool(self, upstream: Upstream, source) -> Pool:
         pool = source.pool
         limits = PoolLimits(pool.max_connections, pool.max_idle, pool.idle_timeout, pool.max_pending)
-        return Pool(upstream, limits, self.tasks, self.clock)
+        return Pool(upstream, limits, self.tasks, self.clock, self.memory)
 
     def _call_later(self, delay_s: float, action: Callable[[], None]) -> "Timer":
         timer = Timer(self.clock.now + delay_s, action)
@@ -501,7 +524,7 @@ class World:
         await self.settle()
         assert self.errors == []
         assert {name: count for name, count in self.metrics.inflight.items() if count} == {}
-        assert self.plane.held_bytes == 0
+        assert self.plane.memory.held == 0
         assert self.plane.connections == set()
         assert {role: pool.busy for role, pool in self.plane.pools.items()} == {Role.LEGACY: 0, Role.TARGET: 0}
         assert self.plane.probes == set()

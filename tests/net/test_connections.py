@@ -412,7 +412,7 @@ async def test_a_client_that_leaves_cancels_its_attempts(how, when):
         else:
             client.transport.reset()
         await world.settle()
-        assert world.plane.held_bytes == 0
+        assert world.plane.memory.held == 0
         assert world.answered == {("proxy", "get", 499): 1}
         used = world.legacy if when == "falling back" else world.target
         assert all(transport.closing for transport in used.transports)
@@ -497,3 +497,45 @@ async def test_a_connection_over_the_limit_is_503_with_retry_after():
         assert world.counted("client_errors") == {("connection_limit",): 1}
         await second.send(ONE)
         assert world.target.opened == 0
+
+
+async def test_a_connection_handed_on_to_a_waiting_request_counts_as_pooled_when_it_turns_out_stale():
+    async with running(target={"pool": {"max_connections": 1}}) as world:
+        first, second = world.client(), world.client()
+        await first.request("GET /images/1")
+        await second.request("GET /images/2")
+        await world.target.answer(b"one")
+        assert world.target.last.sent.count(b"GET /images/2") == 1, "the same connection"
+        await world.target.reset()
+        await world.target.answer(b"two")
+        assert second.response.body == b"two"
+        assert second.response.get(b"x-cutover-source") == b"image_service"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "head"),
+    [
+        ("HEAD /images/1", b"200 OK\r\nContent-Length: 38"),
+        ("HEAD /images/1", b"200 OK\r\nTransfer-Encoding: chunked"),
+        ("GET /images/1", b"304 Not Modified\r\nContent-Length: 38"),
+    ],
+)
+async def test_content_that_must_not_follow_a_head_answers_nobody_else(request_line, head):
+    async with running() as world:
+        client = world.client()
+        await client.request(request_line)
+        await world.target.say(b"HTTP/1.1 %b\r\n\r\n" % head)
+        await client.request("POST /images", "Content-Length: 1", body=b"a")
+        assert world.target.opened == 2, "not on the connection on which content may still come"
+        await world.target.answer(b"the right one")
+        assert client.received.endswith(b"the right one")
+
+
+async def test_a_connection_is_used_again_after_a_head_that_announces_nothing():
+    async with running() as world:
+        client = world.client()
+        await client.request("HEAD /images/1")
+        await world.target.say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await client.request("GET /images/1")
+        await world.target.answer(b"again")
+        assert world.target.opened == 1

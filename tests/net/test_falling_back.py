@@ -287,11 +287,11 @@ async def test_a_response_is_held_until_complete(framing):
         else:
             await world.target.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n30d40\r\n" + body[:-1])
         assert client.received == b""
-        assert world.plane.held_bytes == 199_999
+        assert world.plane.memory.held == 199_999
         await world.target.say(b"x" if framing == "counted" else b"x\r\n0\r\n\r\n")
         assert client.response.body == body
         assert client.response.get(b"content-length") == b"200000"
-        assert world.plane.held_bytes == 0
+        assert world.plane.memory.held == 0
 
 
 async def test_a_response_over_the_buffer_commits_and_streams():
@@ -304,17 +304,19 @@ async def test_a_response_over_the_buffer_commits_and_streams():
         assert client.received.endswith(b"\r\n\r\n" + b"x" * 1001)
         await world.target.say(b"x" * 999)
         assert client.response.body == b"x" * 2000
-        assert world.plane.held_bytes == 0
+        assert world.plane.memory.held == 0
 
 
 async def test_above_the_memory_bound_a_response_commits_at_once():
-    async with running(fallback={"response_buffer": 100}, limits={"buffered_bytes": 100}) as world:
+    async with running(fallback={"response_buffer": 100}, limits={"buffered_bytes": 300}) as world:
         holding = [world.client(), world.client()]
         for client in holding:
+            assert not world.plane.memory.tight
             await client.request("GET /images/1")
             await world.target.say(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"x" * 100)
             assert client.received == b""
-        assert world.plane.held_bytes == 200
+        assert world.plane.memory.held == 200
+        assert world.plane.memory.tight
         late = world.client()
         await late.request("GET /images/2")
         await world.target.say(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n")

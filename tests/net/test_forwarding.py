@@ -277,7 +277,8 @@ async def test_204_and_304_have_no_body_whatever_their_fields_say(status, framin
             assert client.response.get(b"content-length") is None
         assert client.response.get(b"transfer-encoding") is None
         assert client.open
-        assert world.plane.pools["target"].idle == 1
+        # Content that must not follow might follow: then it would be taken for the answer to the next request.
+        assert world.plane.pools["target"].idle == (0 if framing else 1)
 
 
 async def test_head_keeps_the_length_and_has_no_body():
@@ -290,7 +291,6 @@ async def test_head_keeps_the_length_and_has_no_body():
         await world.target.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert len(client.responses()) == 2
         assert world.answered == {("image_service", "get", 200): 2}
-        assert world.target.opened == 1
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -9,10 +9,11 @@ import pytest
 
 from proxy.core.model import FailureKind
 from proxy.net.connector import ConnectFailed, Connector
+from proxy.net.memory import BodyMemory
 from proxy.net.pool import Pool, PoolLimits
-from proxy.net.tasks import TaskKeeper
 from proxy.net.upstream import UpstreamConnection
 from proxy.settings.addresses import parse_upstream
+from proxy.tasks import TaskKeeper
 
 
 class Clock:
@@ -32,6 +33,9 @@ class Silent:
         pass
 
     def get_extra_info(self, name: str) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int) -> None:
         pass
 
 
@@ -59,7 +63,7 @@ class Waiter:
 async def test_a_connection_that_has_grown_old_is_not_kept_however_busy_it_is(age, made):
     clock, connector = Clock(), AtOnce()
     limits = PoolLimits(max_connections=4, max_idle=4, idle_timeout_s=4, max_pending=4, most_age_s=20)
-    pool = Pool(connector, limits, TaskKeeper(), clock)  # type: ignore[arg-type]
+    pool = Pool(connector, limits, TaskKeeper(), clock, BodyMemory(1, 1))  # type: ignore[arg-type]
     waiter = Waiter()
     assert pool.acquire(waiter, clock.now, 1e9) is None
     await asyncio.sleep(0)

@@ -1,5 +1,7 @@
 """Time: heads, bodies, attempts, idleness and slow readers, by a fake clock."""
 
+import pytest
+
 from .harness import HIGH_WATER, running
 
 
@@ -138,3 +140,15 @@ async def test_a_client_that_takes_its_answers_in_the_end_may_go_on():
         await client.request("GET /images/1")
         await world.legacy.answer(b"y")
         assert client.responses()[1].body == b"y"
+
+
+@pytest.mark.parametrize("keepalive", ["2s", "90s"])
+async def test_a_slow_reader_of_an_answer_that_is_written_has_the_time_of_a_body(keepalive):
+    async with running(rollout={"percentage": 0}, limits={"keepalive_timeout": keepalive}) as world:
+        client = world.client(taking=0)
+        await client.request("GET /images/1")
+        await world.legacy.answer(b"x" * 1000)
+        await world.pass_time(29)
+        assert not client.transport.closing
+        await world.pass_time(2)
+        assert client.transport.aborted

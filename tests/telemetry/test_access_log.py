@@ -24,7 +24,7 @@ def entry(**changes):
     values = {
         "ts": 1_700_000_000.123,
         "request_id": b"0af7651916cd43dd8448eb211c80319c",
-        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "trace_id": b"4bf92f3577b34da6a3ce929d0e0e4736",
         "method": b"GET",
         "path": b"/images/1?token=secret",
         "operation": "get",
