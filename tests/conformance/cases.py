@@ -465,8 +465,9 @@ ANSWERS: Final = (
     Answer("§9.3", "an answer of HTTP/1.0 with keep-alive", answer(b"Connection: keep-alive", b"Content-Length: 3", body=b"abc", line=b"HTTP/1.0 200 OK"), body=b"abc"),
     Answer("§9.3", "an answer to HTTP/1.0 with keep-alive", THREE, body=b"abc", asked=OLD_KEEP_X, has=(b"Connection: keep-alive\r\n",)),
     # no body
-    Answer("9110 §9.3.2", "an answer to HEAD with a length", answer(b"Content-Length: 3"), asked=HEAD_X, has=(b"Content-Length: 3\r\n",)),
-    Answer("9110 §9.3.2", "an answer to HEAD with a coding", answer(CHUNKED), asked=HEAD_X),
+    Answer("9110 §9.3.2", "an answer to HEAD with a length", answer(b"Content-Length: 3"), asked=HEAD_X, has=(b"Content-Length: 3\r\n",), reusable=False),
+    Answer("9110 §9.3.2", "an answer to HEAD without any", answer(b"Content-Length: 0"), asked=HEAD_X),
+    Answer("9110 §9.3.2", "an answer to HEAD with a coding", answer(CHUNKED), asked=HEAD_X, reusable=False),
     Answer("9110 §9.3.2", "an answer to HEAD with a body after all", THREE, asked=HEAD_X, reusable=False),
     Answer("9110 §15.3.5", "204", answer(line=b"HTTP/1.1 204 No Content"), status=(204,)),
     Answer("9110 §15.3.5", "204 with a length", answer(b"Content-Length: 0", line=b"HTTP/1.1 204 No Content"), status=(204,), lacks=(b"content-length",)),
@@ -475,7 +476,7 @@ ANSWERS: Final = (
     Answer("9110 §15.3.6", "205 chunked and empty", answer(CHUNKED, body=b"0\r\n\r\n", line=b"HTTP/1.1 205 Reset Content"), status=(205,)),
     Answer("9110 §15.4.5", "304", answer(b"ETag: a", line=b"HTTP/1.1 304 Not Modified"), status=(304,)),
     Answer("9110 §15.4.5", "304 with the length of what it stands for", answer(b"Content-Length: 99", line=b"HTTP/1.1 304 Not Modified"), status=(304,),
-           has=(b"Content-Length: 99\r\n",)),
+           has=(b"Content-Length: 99\r\n",), reusable=False),
     Answer("9110 §15.4.5", "304 with a body after all", answer(b"Content-Length: 3", body=b"abc", line=b"HTTP/1.1 304 Not Modified"), status=(304,), reusable=False),
     # 1xx
     Answer("9110 §15.2", "103 goes on to HTTP/1.1", HINTS + THREE, status=(103, 200), body=b"abc", has=(b"Link: </a>\r\n",)),

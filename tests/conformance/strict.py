@@ -83,22 +83,69 @@ def read_answers(data: bytes, methods: list[bytes], *, closed: bool) -> tuple[li
                 found.append(head)
                 data = rest
                 continue
-            method = next(asked, b"GET")
-            lengths, codings = head.all(b"content-length"), head.all(b"transfer-encoding")
-            if method == b"HEAD" or head.status in (101, 204, 304):
-                _must(head.status != 204 or not (lengths or codings), "204 framing", head)
-                _must(len(lengths) + len(codings) <= 1, "one framing", head)
-                message, data = head, rest
-                if head.status == 101:
-                    return [*found, head], rest
-            else:
-                bare = not lengths and not codings
-                _must(not bare or closed, "the close must end it", head)
-                message, data = _read_content(head, rest, lengths, codings, until_close=bare)
+            message, data = _read_answer(head, rest, next(asked, b"GET"), closed=closed)
+            if head.status == 101:
+                return [*found, head], data
         except Incomplete:
             return found, data
         found.append(message)
     return found, b""
+
+
+def _read_answer(head: Message, rest: bytes, method: bytes, *, closed: bool) -> tuple[Message, bytes]:
+    lengths, codings = head.all(b"content-length"), head.all(b"transfer-encoding")
+    if method == b"HEAD" or head.status in (101, 204, 304):
+        _must(head.status != 204 or not (lengths or codings), "204 framing", head)
+        _must(len(lengths) + len(codings) <= 1, "one framing", head)
+        return head, rest
+    bare = not lengths and not codings
+    _must(not bare or closed, "the close must end it", head)
+    return _read_content(head, rest, lengths, codings, until_close=bare)
+
+
+def take_answer(data: bytes, method: bytes, *, closed: bool) -> tuple[Message, bytes]:
+    """The one answer to `method` (or interim) that must be at the front of `data`, and what follows it."""
+    head, rest = _read_head(data, STATUS_LINE)
+    if head.status < 200:
+        return head, rest
+    return _read_answer(head, rest, method, closed=closed)
+
+
+def so_far(data: bytes, method: bytes | None = None) -> tuple[Message, bool]:
+    """A message that may have only begun, with the content that has come of it; and whether it is whole.
+
+    `method` is that of the request answered, None when the message is itself a request. Only one may be there.
+    """
+    head, rest = _read_head(data, REQUEST_LINE if method is None else STATUS_LINE)
+    lengths, codings = head.all(b"content-length"), head.all(b"transfer-encoding")
+    _must(len(lengths) + len(codings) <= 1, "one framing at most", head)
+    if method == b"HEAD" or (method is not None and head.status in (204, 304)):
+        body, whole = b"", True
+    elif codings:
+        body, whole, rest = _chunks_so_far(rest)
+    elif lengths:
+        size = int(lengths[0])
+        body, whole, rest = rest[:size], len(rest) >= size, rest[size:]
+    else:
+        body, whole, rest = (b"", True, rest) if method is None else (rest, False, b"")
+    _must(rest == b"", "nothing after the end", rest)
+    return Message(head.start, head.fields, body), whole
+
+
+def _chunks_so_far(data: bytes) -> tuple[bytes, bool, bytes]:
+    try:
+        body, _, rest = _read_chunks(data)
+    except Incomplete:
+        body = b""
+    else:
+        return body, True, rest
+    while True:
+        line, end, data = data.partition(b"\r\n")
+        size = int(line, 16) if end else 0
+        if not size:
+            return body, False, b""
+        body += data[:size]
+        data = data[size + 2 :]
 
 
 def _read_head(data: bytes, start: re.Pattern[bytes]) -> tuple[Message, bytes]:
