@@ -1,10 +1,12 @@
 # syntax=docker/dockerfile:1
 FROM docker.io/library/python:3.11-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+# To compile the hot modules with; nothing of it gets into the image.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY proxy ./proxy
 RUN python -m venv /opt/cutover \
- && /opt/cutover/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile --constraint constraints.txt . \
+ && PIP_CONSTRAINT=constraints.txt /opt/cutover/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile . \
  && /opt/cutover/bin/pip uninstall --yes --quiet pip setuptools \
  && find /opt/cutover -name __pycache__ -prune -exec rm -rf {} +
 

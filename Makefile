@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COMPILED := .venv-compiled
 
-.PHONY: help setup demo run check format test soak clean
+.PHONY: help setup demo run check format test compiled test-compiled soak bench loadtest clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -41,8 +42,30 @@ test: setup  ## All tests
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report --include='proxy/core/*' --fail-under=100
 
+compiled: $(COMPILED)/.installed  ## The package as it is shipped, its hot modules compiled, in .venv-compiled
+
+$(COMPILED)/.installed: setup.py pyproject.toml constraints.txt $(shell find proxy -name '*.py')
+	test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
+	PIP_CONSTRAINT=constraints.txt $(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	@touch $@
+
+# In a directory without `proxy`, so that the installed one is tested; not what needs a checkout around it.
+test-compiled: compiled  ## The tests of the data plane, with the compiled package
+	rm -rf build/as-installed && mkdir -p build/as-installed && cp -r tests config pyproject.toml build/as-installed
+	cd build/as-installed && ../../$(COMPILED)/bin/python -m pytest tests/core tests/net tests/conformance tests/telemetry tests/fuzz
+
 soak: setup  ## Five minutes at high load with random faults
 	@$(BIN)/python bench/soak.py
 
+$(VENV)/.bench $(VENV)/.loadtest: $(VENV)/.%: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+bench: $(VENV)/.bench compiled  ## Beside nginx, HAProxy, Envoy and a plain aiohttp proxy (ARGS=--quick for a first look)
+	@$(BIN)/python -m bench.compare $(ARGS)
+
+loadtest: $(VENV)/.loadtest  ## Load a deployment and judge it: HOST=http://… ARGS='-u 100 -r 10 -t 5m'
+	@$(BIN)/locust -f deploy/loadtest/locustfile.py --headless --only-summary --host '$(HOST)' $(ARGS)
+
 clean:  ## Remove what was made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(COMPILED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
