@@ -1,0 +1,32 @@
+"""A request costs what it cost: CPU time as a multiple of what asyncio costs anyway.
+
+Runs `bench/compare/guard.py` by itself, since a tracer would make cutover look slow. It measures the real program with
+everything on, over real sockets. The ratio over ten runs on two cores: 4.5 to 4.6, and 4.5 to 5.2 with other work on
+both. The bound is generous: only a real loss of speed reaches it. Lower it after a real gain.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BOUND = 7.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CPU time is read from /proc")
+def test_a_request_costs_at_most_so_many_times_what_asyncio_costs_anyway(say_figure):
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.compare.guard", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    say_figure(f"{found['text']}; at most {BOUND}")
+    assert found["ratio"] <= BOUND, found["text"]
