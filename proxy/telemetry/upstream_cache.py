@@ -1,8 +1,8 @@
 """What a cache in front of a source said of an answer: hit, miss, or nothing that counts.
 
 A hit is content that came out of a cache, also one that asked the origin first whether it is still good, or that
-gave it although it is old: what CloudFront and Cloudflare call their hit rate. Errors and what was made at the edge
-are neither. Pure. Neighbour: `net.record` asks, once for each answer with such a field.
+gave it although it is old. Errors and what was made at the edge are neither.
+Pure. Neighbour: `net.record` asks, once for each answer with such a field.
 """
 
 import re

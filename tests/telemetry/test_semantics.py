@@ -729,10 +729,11 @@ def expected(row: Row) -> dict[tuple[str, ...], int]:
 
 
 def written() -> str:
+    """The table as the document has it."""
     lines = ["| event | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
     for one in ROWS:
-        cells = [one.counts.get(column, "") for column in COLUMNS]
-        lines.append("| " + " | ".join([one.event, *cells]).replace("|  |", "| |").replace("|  |", "| |") + " |")
+        cells = [one.event, *(one.counts.get(column, "") for column in COLUMNS)]
+        lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
     return "\n".join(lines) + "\n"
 
 
