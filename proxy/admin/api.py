@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from proxy.admin.control import Control, NotPersistable, RevisionMismatch, RolloutOutcome
 from proxy.admin.guard import check_change
-from proxy.admin.page import add_page
+from proxy.admin.page import LivePage
 from proxy.admin.problems import Refusal, problem
 from proxy.admin.wishes import MAX_BODY_BYTES, read_change
 
@@ -57,7 +57,7 @@ def build_admin_app(control: Control, audit: Audit = lambda _event, /, **_fields
     app[CONTROL] = control
     app[AUDIT] = audit
     app.on_response_prepare.append(_add_security_headers)
-    add_page(app, control, _INDEX, lambda error: audit("live_page_failed", error=error))
+    LivePage(control, _INDEX, lambda error: audit("live_page_failed", error=error)).register(app)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)

@@ -1,6 +1,6 @@
 """Looks at the running proxy now and then, for the live page: its status, the history, what is notable.
 
-One look serves every open page, and without one it looks only as often as the history needs. Whoever watches reads
+One look serves every open page, and without one it looks less often. Whoever watches reads
 from here at its own pace and is owed nothing: there is no queue that could grow. Neighbours: `stream` watches,
 `history` and `notable` keep.
 """
@@ -16,6 +16,7 @@ from proxy.admin.history import EVERY_S, History
 from proxy.admin.notable import Notables
 
 LOOK_EVERY_S: Final = 1.0
+IDLE_LOOK_EVERY_S: Final = 2.5  # half the time between two points
 MAX_STREAMS: Final = 16
 _EARLY_S: Final = 0.1  # a look that comes this much before a point is due makes it
 
@@ -29,6 +30,7 @@ class Observer:
         self._report = report
         self._failing = ""
         self._changed = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._streams = 0
         self._next_point = 0.0
         self.history = History()
@@ -45,6 +47,7 @@ class Observer:
     async def run(self) -> None:
         """Look until cancelled. A status that can't be had is told once, and looked for again."""
         while True:
+            self._wanted.clear()
             try:
                 await self.look(asyncio.get_running_loop().time())
             except Exception as error:  # noqa: BLE001 - the boundary: the page goes on, and says that it has no figures
@@ -66,12 +69,14 @@ class Observer:
         self._wake()
 
     async def _pause(self) -> None:
-        """Until the next look is due; somebody who begins to watch makes it due at once."""
-        watched = self._streams > 0
+        """Until the next look is due."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S if watched else EVERY_S):
-                while watched or not self._streams:
-                    await self._changed.wait()
+            async with asyncio.timeout(LOOK_EVERY_S if self._streams else IDLE_LOOK_EVERY_S):
+                await self._wanted.wait()
+
+    def look_soon(self) -> None:
+        """Make a look due at once: something was changed, or somebody begins to watch."""
+        self._wanted.set()
 
     def _tell(self, failing: str) -> None:
         if failing and failing != self._failing:
@@ -87,7 +92,7 @@ class Observer:
             yield False
             return
         self._streams += 1
-        self._wake()
+        self.look_soon()
         try:
             yield True
         finally:

@@ -43,6 +43,7 @@ _PAGE: Final = "index.html"
 _PLACEHOLDER: Final = b"@ASSETS@"
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _ASK_AGAIN: Final = "no-cache"
+_CHANGING: Final = (hdrs.METH_PATCH, hdrs.METH_POST)
 OBSERVER: Final = web.AppKey("observer", Observer)
 
 
@@ -67,46 +68,72 @@ def read_assets() -> Assets:
     return Assets({file.name: file.read_bytes() for file in folder.iterdir() if file.name.split(".")[-1] in _TYPES})
 
 
-def add_page(app: web.Application, control: Control, index: str, report: Callable[[str], None]) -> None:
-    """Register the page; `index` is what a client that wants no HTML is told, `report` hears of failures."""
-    assets, observer = read_assets(), Observer(control, _wall_clock, report)
-    app[OBSERVER] = observer
+class LivePage:
+    """Answers for the page. `index` is what a client that wants no HTML is told, `report` hears of failures."""
 
-    async def answer_root(request: web.Request) -> web.Response:
+    def __init__(self, control: Control, index: str, report: Callable[[str], None]) -> None:
+        self._control = control
+        self._index = index
+        self._assets = read_assets()
+        self.observer = Observer(control, _wall_clock, report)
+
+    def __repr__(self) -> str:
+        return f"<LivePage {self._assets!r} {self.observer!r}>"
+
+    def register(self, app: web.Application) -> None:
+        """Add the routes, and what is to happen at the start and at the end."""
+        app[OBSERVER] = self.observer
+        app.router.add_get("/", self._answer_root)
+        app.router.add_get("/static/{version}/{name}", self._answer_file)
+        app.router.add_get("/events", self._answer_events, allow_head=False)
+        app.on_response_prepare.extend((self._allow_caching, self._show_changes))
+        app.cleanup_ctx.append(self._observe)
+        app.on_shutdown.append(self._end_streams)
+
+    async def _answer_root(self, request: web.Request) -> web.Response:
         if wants_html(request.headers.get(hdrs.ACCEPT, "")):
-            return _file(request, assets, _PAGE)
-        return web.Response(text=index, headers={hdrs.VARY: hdrs.ACCEPT})
+            return self._file(request, _PAGE)
+        return web.Response(text=self._index, headers={hdrs.VARY: hdrs.ACCEPT})
 
-    async def answer_file(request: web.Request) -> web.Response:
+    async def _answer_file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if request.match_info["version"] != assets.version or name not in assets.files or name == _PAGE:
+        if request.match_info["version"] != self._assets.version or name not in self._assets.files or name == _PAGE:
             raise web.HTTPNotFound
-        return _file(request, assets, name)
+        return self._file(request, name)
 
-    async def answer_events(request: web.Request) -> web.StreamResponse:
-        return await stream_events(request, control, observer, assets.version)
+    async def _answer_events(self, request: web.Request) -> web.StreamResponse:
+        return await stream_events(request, self._control, self.observer, self._assets.version)
 
-    async def allow_caching(request: web.Request, response: web.StreamResponse) -> None:
+    def _file(self, request: web.Request, name: str) -> web.Response:
+        version = self._assets.version
+        headers = {**_PAGE_HEADERS, hdrs.VARY: hdrs.ACCEPT} if name == _PAGE else _PAGE_HEADERS
+        if any(tag.value in (version, "*") for tag in request.if_none_match or ()):
+            response = web.Response(status=304, headers=headers)
+        else:
+            body, kind = self._assets.files[name], _TYPES[name.rpartition(".")[2]]
+            response = web.Response(body=body, headers=headers, content_type=kind, charset="utf-8")
+        response.etag = version
+        return response
+
+    async def _allow_caching(self, request: web.Request, response: web.StreamResponse) -> None:
         """After the API's own rule, which is that nothing is stored."""
-        if response.etag is not None and response.etag.value == assets.version:
+        if response.etag is not None and response.etag.value == self._assets.version:
             response.headers[hdrs.CACHE_CONTROL] = _ASK_AGAIN if request.path == "/" else _FOR_EVER
 
-    async def end_streams(_app: web.Application) -> None:
-        observer.close()
+    async def _show_changes(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Whoever changes something sees it at once."""
+        if request.method in _CHANGING and response.status == 200:
+            self.observer.look_soon()
 
-    async def observe(_app: web.Application) -> AsyncIterator[None]:
-        looking = asyncio.get_running_loop().create_task(observer.run())
+    async def _observe(self, _app: web.Application) -> AsyncIterator[None]:
+        looking = asyncio.get_running_loop().create_task(self.observer.run())
         yield
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
 
-    app.router.add_get("/", answer_root)
-    app.router.add_get("/static/{version}/{name}", answer_file)
-    app.router.add_get("/events", answer_events, allow_head=False)
-    app.cleanup_ctx.append(observe)
-    app.on_shutdown.append(end_streams)
-    app.on_response_prepare.append(allow_caching)
+    async def _end_streams(self, _app: web.Application) -> None:
+        self.observer.close()
 
 
 def wants_html(accept: str) -> bool:
@@ -123,17 +150,6 @@ def _weighed(item: str) -> tuple[str, float]:
         return name, float(weight)
     except ValueError:
         return name, 0.0
-
-
-def _file(request: web.Request, assets: Assets, name: str) -> web.Response:
-    headers = {**_PAGE_HEADERS, hdrs.VARY: hdrs.ACCEPT} if name == _PAGE else _PAGE_HEADERS
-    if any(tag.value in (assets.version, "*") for tag in request.if_none_match or ()):
-        response = web.Response(status=304, headers=headers)
-    else:
-        content_type = _TYPES[name.rpartition(".")[2]]
-        response = web.Response(body=assets.files[name], headers=headers, content_type=content_type, charset="utf-8")
-    response.etag = assets.version
-    return response
 
 
 def _wall_clock() -> float:

@@ -55,7 +55,22 @@ export function sourceName(role, name) {
   return el("span", { class: `source ${role}` }, sign(role), name);
 }
 
-// Facts for a definition list: [[term, value or node, class], …]
+// Facts for a definition list: [[term, text, class], …]
 export function facts(list) {
-  return list.map(([term, value, tone]) => el("div", { class: tone || null }, el("dt", {}, term), el("dd", {}, value)));
+  return list.map(([term, text, tone]) => el("div", { class: tone ?? "" }, el("dt", {}, term), el("dd", {}, text)));
+}
+
+// The same in a list that stays, so that what somebody has selected in it does too.
+export function updateFacts(node, list) {
+  renderWhenChanged(node, list.map(([term]) => term), () => facts(list));
+  list.forEach(([, text, tone], index) => {
+    setAttribute(node.children[index], "class", tone ?? "");
+    setText(node.children[index].lastChild, text);
+  });
+}
+
+// What scrolls sideways can be scrolled with the keyboard, and what does not is no stop on its way.
+export function reachWhenScrolling(node) {
+  if (node.scrollWidth > node.clientWidth) setAttribute(node, "tabindex", "0");
+  else node.removeAttribute("tabindex");
 }

@@ -40,6 +40,12 @@ export function asClock(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
+// The time, and the day too when it was not within the last 24 hours.
+export function asMoment(seconds, now) {
+  if (!isNumber(seconds) || now - seconds < 86_400) return asClock(seconds);
+  return `${new Date(seconds * 1000).toLocaleDateString([], { day: "numeric", month: "short" })} ${asClock(seconds)}`;
+}
+
 export function asAgo(seconds) {
   if (!isNumber(seconds)) return DASH;
   const span = Math.max(seconds, 0);

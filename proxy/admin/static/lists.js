@@ -1,7 +1,7 @@
 // The lower part: fallbacks, events, configuration, workers.
 
-import { byId, el, facts, renderWhenChanged, setText } from "./dom.js";
-import { asAgo, asClock, asCount } from "./format.js";
+import { byId, el, reachWhenScrolling, renderWhenChanged, setText, updateFacts } from "./dom.js";
+import { asAgo, asClock, asCount, asMoment } from "./format.js";
 import { fallbacksOf } from "./model.js";
 
 const REASONS = {
@@ -37,11 +37,11 @@ export function showEvents(events, since) {
       el(
         "li",
         { class: event.level, "data-kind": event.kind },
-        el("time", { datetime: new Date(event.at * 1000).toISOString() }, asClock(event.at)),
+        el("time", { datetime: new Date(event.at * 1000).toISOString() }, asMoment(event.at, Date.now() / 1000)),
         el("span", {}, event.text),
       ),
     ),
-    events.length ? null : el("li", { class: "note" }, `Nothing notable since ${asClock(since)}.`),
+    events.length ? null : el("li", { class: "note" }, `Nothing notable since ${asMoment(since, Date.now() / 1000)}.`),
   ]);
 }
 
@@ -53,7 +53,7 @@ export function showConfiguration(status, now) {
     ["Revision", String(status.revision ?? "?")],
     ["Last reload", `${reload.result ?? "?"} at ${asClock(reload.at)}, ${asAgo(now - reload.at)}`, rejected ? "bad" : ""],
   ];
-  renderWhenChanged(byId("config"), list, facts);
+  updateFacts(byId("config"), list);
   const error = byId("config-error");
   error.hidden = !rejected;
   setText(error, rejected ? String(reload.error ?? "") : "");
@@ -70,6 +70,7 @@ export function showConfiguration(status, now) {
         el("td", { class: "number" }, asCount(worker.connections)),
         el("td", { class: worker.revision === revision ? null : "warn" }, worker.revision),
       );
-    return [el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Workers" }, el("table", { class: "plain" }, el("caption", { class: "hidden" }, "Workers"), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...workers.map(row))))];
+    return [el("table", { class: "plain" }, el("caption", { class: "hidden" }, "Workers"), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...workers.map(row)))];
   });
+  reachWhenScrolling(byId("workers"));
 }

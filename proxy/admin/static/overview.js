@@ -1,7 +1,7 @@
 // The top of the page: what share is in force, who is in it, what needs attention.
 
 import { Chart } from "./charts.js";
-import { byId, el, facts, renderWhenChanged, setText, sourceName } from "./dom.js";
+import { byId, el, renderWhenChanged, setText, sourceName, updateFacts } from "./dom.js";
 import { asBuckets, asCount, asRate, asRatio } from "./format.js";
 import { attentionOf, FALLBACK_GOAL, ROLES, totals } from "./model.js";
 
@@ -59,7 +59,8 @@ function showAttention(status) {
 function showFacts(status) {
   const { names, override, rollout } = status;
   const { rates, fallbacks, fallbackRatio } = totals(status, "1m");
-  const rate = (role) => [sourceName(role, names[role]), ` ${asRate(rates[role])}/s `];
+  renderWhenChanged(byId("rates"), names, () => ROLES.map((role) => el("span", {}, sourceName(role, names[role]), " ", el("span"))));
+  ROLES.forEach((role, index) => setText(byId("rates").children[index].lastChild, `${asRate(rates[role])}/s`));
   const breakerTone = { admitting: "good", probing: "warn", rejecting: "bad" }[status.breaker];
   const shown = [
     ["Enabled", status.enabled === true ? "yes" : status.enabled === false ? "no" : "?", status.enabled ? "" : "warn"],
@@ -70,10 +71,7 @@ function showFacts(status) {
     ["Revision", String(status.revision ?? "?"), ""],
   ];
   if (rollout) shown.push(["Rollout plan", rolloutText(rollout), ""]);
-  renderWhenChanged(byId("facts"), [shown, rates, names], () => [
-    ...facts([["Requests", el("span", { class: "rates" }, ...rate("legacy"), ...rate("target")), "wide"]]),
-    ...facts(shown),
-  ]);
+  updateFacts(byId("facts"), shown);
 }
 
 function overrideText({ percentage, enabled, origin, at }) {
