@@ -35,7 +35,10 @@
   }
   for (const node of document.querySelectorAll("[tabindex]")) if (node.tabIndex > 0) say("an order of its own", node);
   for (const box of document.querySelectorAll("main *")) {
-    const scrolls = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+    const { overflowX, overflowY } = getComputedStyle(box);
+    const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(overflowX);
+    const tall = box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(overflowY);
+    const scrolls = wide || tall;
     if (scrolls && box.tabIndex < 0 && !box.querySelector("button, a, input")) say("scrolls, but not by keyboard", box);
   }
   return found;

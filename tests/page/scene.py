@@ -167,7 +167,7 @@ def take_pictures(admin: str, out: Path, *, from_disk: bool = False) -> None:
         browser.close()
     for picture in out.glob("live-page-*.png"):
         with Image.open(picture) as image:
-            small = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            small = image.convert("RGB").quantize(256, kmeans=4, dither=Image.Dither.NONE)
             small.save(picture, optimize=True)
         print(f"{picture}: {picture.stat().st_size // 1024} KiB")
 

@@ -69,8 +69,8 @@ export function updateFacts(node, list) {
   });
 }
 
-// What scrolls sideways can be scrolled with the keyboard, and what does not is no stop on its way.
+// What scrolls can be scrolled with the keyboard, and what does not is no stop on its way.
 export function reachWhenScrolling(node) {
-  if (node.scrollWidth > node.clientWidth) setAttribute(node, "tabindex", "0");
+  if (node.scrollWidth > node.clientWidth || node.scrollHeight > node.clientHeight) setAttribute(node, "tabindex", "0");
   else node.removeAttribute("tabindex");
 }

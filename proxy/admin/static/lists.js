@@ -43,6 +43,7 @@ export function showEvents(events, since) {
     ),
     events.length ? null : el("li", { class: "note" }, `Nothing notable since ${asMoment(since, Date.now() / 1000)}.`),
   ]);
+  reachWhenScrolling(byId("events"));
 }
 
 export function showConfiguration(status, now) {
