@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -31,14 +31,22 @@ async def serving(answer: Answer) -> AsyncIterator[UpstreamUrl]:
 async def raw_server(data: bytes, *, hang: bool = False) -> AsyncIterator[UpstreamUrl]:
     """One that sends these bytes whatever it is asked, and closes or hangs."""
     gone = asyncio.Event()
+    handling: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1000)
-        writer.write(data)
-        await writer.drain()
-        if hang:
-            await gone.wait()
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        handling.add(task)
+        try:
+            await reader.read(1000)
+            writer.write(data)
+            await writer.drain()
+            if hang:
+                await gone.wait()
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
@@ -46,6 +54,7 @@ async def raw_server(data: bytes, *, hang: bool = False) -> AsyncIterator[Upstre
     finally:
         gone.set()
         server.close()
+        await asyncio.gather(*handling, return_exceptions=True)
 
 
 class Admin:
