@@ -93,6 +93,11 @@ class ResponseHead(Head):
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status}>"
 
+    @property
+    def announces_content(self) -> bool:
+        """Whether it speaks of content, which must not follow all the same after HEAD, 204 and 304."""
+        return self.chunked or bool(self.content_length)
+
 
 def sort_fields(head: Head, lines: Sequence[bytes]) -> None:
     """Sort field lines into `head`, each by its fate. Raises httptools.HttpParserError for one that is none."""

@@ -263,8 +263,8 @@ class Attempt:
         self.phase = Phase.ENDED
         self.deadline = NEVER
         if connection is not None and head is not None:
-            announced = self.body is None and (head.chunked or head.content_length)
-            connection.finish(reusable=head.keep_alive and self._sent_whole and not announced)
+            may_go_on = self.body is None and head.announces_content
+            connection.finish(reusable=head.keep_alive and self._sent_whole and not may_go_on)
 
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """See upstream.ResponseSink: a stale pooled connection is replaced once, unnoticed; all else is failure."""

@@ -19,7 +19,7 @@ _ADDRESSES_FRESH_S: Final = 10.0
 _STREAM: Final = socket.SOCK_STREAM
 _TCP: Final = socket.IPPROTO_TCP
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
-_LATE_S: Final = 0.1
+_LATE_S: Final = 0.1  # beyond this a timer is late because the process was
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305 section 5
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -37,24 +37,25 @@ class _Patience:
     """Ends a timeout's scope when its time is up, but not because this process is late.
 
     An event loop runs its timers before it looks at its sockets: after a pause of the process, a connection that has
-    long been made would be given up. When the timer is late, the sockets get a look first.
+    long been made would be given up. When the timer is late, the sockets get a look first, once.
     """
 
-    __slots__ = ("_due", "_loop", "_scope", "_timer")
+    __slots__ = ("_due", "_loop", "_scope", "_spared", "_timer")
 
     def __init__(self, scope: asyncio.Timeout, seconds: float) -> None:
         self._scope = scope
+        self._spared = False
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time() + seconds
         self._timer = self._loop.call_at(self._due, self._pass)
 
     def _pass(self) -> None:
         now = self._loop.time()
-        if now - self._due > _LATE_S:
-            self._due = now + _LATE_S
-            self._timer = self._loop.call_at(self._due, self._pass)
-        else:
+        if self._spared or now - self._due <= _LATE_S:
             self._scope.reschedule(now)
+        else:
+            self._spared = True
+            self._timer = self._loop.call_at(now + _LATE_S, self._pass)
 
     def end(self) -> None:
         """Stop the clock."""

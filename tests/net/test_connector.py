@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.core.model import FailureKind
-from proxy.net.connector import ConnectFailed, Connector
+from proxy.net.connector import ConnectFailed, Connector, _Patience
 from proxy.settings.addresses import parse_upstream
 
 
@@ -57,3 +57,21 @@ async def test_a_peer_that_does_not_answer_is_given_up_in_time(listener):
     assert 0.1 <= time.monotonic() - start < 0.6
     for sock in full:
         sock.close()
+
+
+async def test_a_loop_that_is_always_late_gives_up_all_the_same():
+    """One more look at the sockets, not one after another."""
+    ended = []
+
+    class Scope:
+        def reschedule(self, when: float) -> None:
+            ended.append(when)
+
+    patience = _Patience(Scope(), 60.0)  # type: ignore[arg-type]
+    patience._due -= 100.0  # the loop is 40 s late, now and the next time
+    patience.end()
+    patience._pass()
+    assert ended == []
+    patience.end()
+    patience._pass()
+    assert len(ended) == 1
