@@ -381,7 +381,7 @@ def test_a_lost_connection_is_said_and_made_again(lasting, sources, visit, tmp_p
     try:
         opened.page.wait_for_selector('#link[data-state="live"]')
         assert opened.text("#lost") == ""
-        assert str(second.workers()[0]) in opened.page.text_content("#workers")
+        opened.wait_for_text("#workers", str(second.workers()[0]))  # connected is not yet told everything
     finally:
         second.stop()
 
