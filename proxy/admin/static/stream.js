@@ -4,12 +4,14 @@
 const SILENT_MS = 8000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
+const ENDED = "cutover has ended or is being restarted";
 
 // `listener` has: event(name, data), connected(), lost(why).
 export function follow(listener) {
   let wait = FIRST_WAIT_MS;
   let timer = null;
   let current = null;
+  let ended = false; // it said so itself: that nobody answers then is no news
 
   async function connect() {
     const attempt = new AbortController();
@@ -21,7 +23,8 @@ export function follow(listener) {
       await read(response.body, attempt, (name, data) => {
         wait = FIRST_WAIT_MS;
         if (name === "hello") listener.connected();
-        if (name === "bye") why = "cutover has ended or is being restarted";
+        ended = name === "bye";
+        if (ended) why = ENDED;
         try {
           listener.event(name, data);
         } catch (error) {
@@ -30,7 +33,7 @@ export function follow(listener) {
       });
     } catch (error) {
       if (attempt.signal.aborted && attempt.signal.reason === "hidden") return;
-      why = attempt.signal.aborted ? "nothing was heard for a while" : error instanceof TypeError ? "cutover can't be reached" : error.message;
+      why = attempt.signal.aborted ? "nothing was heard for a while" : error instanceof TypeError ? (ended ? ENDED : "cutover can't be reached") : error.message;
     }
     if (current !== attempt || (attempt.signal.aborted && attempt.signal.reason === "hidden")) return;
     listener.lost(why);
