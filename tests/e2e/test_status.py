@@ -61,6 +61,11 @@ class Terminal:
     def since(self, mark: int) -> str:
         return self.read()[mark:]
 
+    def end(self) -> int | None:
+        """The exit status, read on until it is there: a terminal that nobody reads holds the last frame back."""
+        eventually(lambda: self.read() is not None and self.process.poll() is not None)
+        return self.process.poll()
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -98,7 +103,7 @@ def test_live_it_is_redrawn_in_place_survives_a_restart_and_ends_with_ctrl_c(
             lambda: "not reachable" not in live.since(mark).rpartition("\x1b[H")[2].partition("\x1b[J")[0]
         )
         live.process.send_signal(signal.SIGINT)
-        assert live.process.wait(5) == 0
+        assert live.end() == 0
     finally:
         again.stop()
     live.read()
