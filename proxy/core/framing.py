@@ -20,7 +20,7 @@ _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+"
     rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*"
 ).fullmatch
-_TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)").fullmatch
+_TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*+([\t -~\x80-\xff]*)").fullmatch
 # RFC 9110 section 6.5.1: what decides framing, routing, authentication or content handling is never a trailer.
 _NOT_TRAILERS: Final = frozenset(
     (b"host", b"authorization", b"cookie", b"set-cookie", b"connection", b"transfer-encoding", b"trailer", b"te",

@@ -24,7 +24,7 @@ _AUTHORITY: Final = re.compile(
     rb"(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+(?::[0-9]{1,5})?"
     rb"|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
 ).fullmatch
-_TRANSFER_ENCODING: Final = re.compile(rb"\r\n(?i:transfer-encoding):[ \t]*([!-~ \t]*)(?=\r\n)").finditer
+_TRANSFER_ENCODING: Final = re.compile(rb"\r\n(?i:transfer-encoding):[ \t]*+([!-~ \t]*+)(?=\r\n)").finditer
 _CONTENT_LENGTH: Final = re.compile(rb"\r\n(?i:content-length):").search
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?").fullmatch

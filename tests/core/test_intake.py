@@ -1,5 +1,7 @@
 """Taking heads off the front of what a client has sent."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +71,14 @@ def test_limits_are_exact(whole):
     assert take(line + fields + end)
     assert refusal(line + fields + b"\r\nY: 1" + (end or b"\r\nZ")) == 431
     assert refusal(b"GET /" + b"a" * 150 + (b" HTTP/1.1" + end if whole else b"")) == 414
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t"], ids=["spaces", "tabs"])
+@pytest.mark.parametrize("name", [b"Transfer-Encoding", b"Content-Length", b"Connection", b"Host", b"X-A"])
+def test_no_head_within_the_limits_costs_more_than_its_length(name, space):
+    """A search that backs over every space took 6 s for this, and a worker that is silent for 5 s is killed."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + name + b": " + space * 32_000 + b"\0\r\n\r\n"
+    began = time.perf_counter()
+    with pytest.raises(MalformedRequest):
+        take_head(head, HeadLimits(header_bytes=32_768, header_count=100, uri_bytes=8192), FATES)
+    assert time.perf_counter() - began < 1.0, "linear: it takes less than 1 ms"
