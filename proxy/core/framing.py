@@ -16,6 +16,7 @@ from proxy.core.heads import RequestHead, ResponseHead
 
 _MOST_SIZE_LINE: Final = 1024  # a size with its extensions
 _MOST_TRAILER_BYTES: Final = 8192
+_MOST_PIECES: Final = 64
 _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+"
     rb"(?:[ \t]*=[ \t]*(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*"
@@ -29,6 +30,12 @@ _NOT_TRAILERS: Final = frozenset(
      b"forwarded", b"traceparent", b"x-request-id", b"x-user-id")
 )  # fmt: skip
 _NOT_TRAILER_PREFIXES: Final = (b"content-", b"x-cutover-", b"x-forwarded-", b"if-")
+
+
+def gather(pieces: list[bytes]) -> None:
+    """Make one of many pieces: content in tiny chunks would cost twenty times its size to hold, piece by piece."""
+    if len(pieces) > _MOST_PIECES:
+        pieces[:] = (b"".join(pieces),)
 
 
 class BodyReader(Protocol):
@@ -132,9 +139,11 @@ class ChunkedBody:
             end = data.find(b"\r\n", position)
             if end < 0:
                 self._keep_partial_line(data[position:])
-                return size - carried
+                position = size
+                break
             self._take_line(data[position:end])
             position = end + 2
+        gather(out)
         self.complete = self._at is _At.DONE
         return position - carried
 

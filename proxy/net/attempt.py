@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple, Protocol
 
 from proxy.core.fallback import is_idempotent
-from proxy.core.framing import BodyReader, chunk_of, last_chunk
+from proxy.core.framing import BodyReader, chunk_of, gather, last_chunk
 from proxy.core.heads import ResponseHead
 from proxy.core.model import FailureKind
 from proxy.core.response_head import ResponseRules
@@ -247,6 +247,7 @@ class Attempt:
             for piece in pieces:
                 self.held += len(piece)
             self.pieces += pieces
+            gather(self.pieces)
         if body is None or body.complete:
             self.complete = True
             self._release()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.breaker import counts_as_failure
 from proxy.core.fallback import RequestFacts, Verdict, failure_status, judge_hold, may_fall_back
+from proxy.core.framing import gather
 from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import (
     CLIENT_LEFT,
@@ -136,6 +137,7 @@ class Exchange:
         body.received += size
         if body.kept is not None:
             body.kept += pieces
+            gather(body.kept)
             body.accounted += size
             self.plane.memory.add(size)
         sending = [attempt for attempt in self._attempts if attempt.taking_body and attempt is not self._spare]

@@ -1,5 +1,7 @@
 """The ledger of held bytes, and who is counted in it."""
 
+import sys
+
 import pytest
 
 from proxy.net.memory import SMALL_READ, BodyMemory
@@ -7,6 +9,7 @@ from proxy.net.memory import SMALL_READ, BodyMemory
 from .harness import running
 
 MIB = 1024 * 1024
+TINY_CHUNK = b"2\r\nxx\r\n"
 
 
 @pytest.mark.parametrize(
@@ -97,3 +100,44 @@ async def test_when_much_is_held_answers_stream_in_small_portions():
         await world.settle()
         await world.target.say(b"x" * 10_000)
         assert other.response.body == b"x" * 90_000
+
+
+def weight(pieces):
+    """What content costs, with what Python keeps beside it."""
+    return sys.getsizeof(pieces) + sum(map(sys.getsizeof, pieces))
+
+
+@pytest.mark.parametrize("portion", [7, 7 * 1000], ids=["a chunk at a time", "a thousand at a time"])
+async def test_an_answer_in_tiny_chunks_is_held_at_about_its_own_size(portion):
+    """Held as it came, each chunk of 2 bytes cost 43: 20 times of what the ledger knew of."""
+    async with running() as world:
+        client = world.client()
+        await client.request("GET /images/1")
+        data = TINY_CHUNK * 10_000
+        await world.target.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(data), portion):
+            world.target.last.feed(data[at : at + portion])
+        (connection,) = world.plane.connections
+        (attempt,) = connection.exchange._attempts
+        assert attempt.held == world.memory.held == 20_000
+        assert weight(attempt.pieces) < 1.5 * 20_000
+        await world.target.say(b"0\r\n\r\n")
+        assert client.response.body == b"xx" * 10_000
+
+
+@pytest.mark.parametrize("portion", [7, 7 * 1000], ids=["a chunk at a time", "a thousand at a time"])
+async def test_a_request_body_in_tiny_chunks_is_kept_at_about_its_own_size(portion):
+    async with running() as world:
+        client = world.client()
+        await client.request("PUT /images/1", "Transfer-Encoding: chunked")
+        data = TINY_CHUNK * 10_000
+        for at in range(0, len(data), portion):
+            client.transport.feed(data[at : at + portion])
+        await world.settle()
+        (connection,) = world.plane.connections
+        body = connection.exchange.request_body
+        assert body.accounted == world.memory.held == 20_000
+        assert weight(body.kept) < 1.5 * 20_000
+        await client.send(b"0\r\n\r\n")
+        await world.target.answer()
+        assert client.response.status == 200
