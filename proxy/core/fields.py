@@ -16,6 +16,7 @@ DROP_FOR_TARGET: Final = 8
 SECRET: Final = 32  # never remembered
 DROP_UNTRUSTED: Final = 16  # claims about the client that only a trusted proxy may make
 DROP_SOMETIMES: Final = DROP_FOR_LEGACY | DROP_FOR_TARGET | DROP_UNTRUSTED
+_DROPS: Final = DROP | DROP_SOMETIMES
 
 _MOST_LINES: Final = 4096
 _LONGEST_LINE: Final = 256  # bytes; with the number above it bounds what a table remembers
@@ -94,9 +95,12 @@ class FieldTable:
         """The fate of a field, its name in any spelling."""
         lower = name.lower()
         fate = self._by_name.get(lower, PASS)
-        if lower.startswith(_OURS):
+        hyphened = lower.replace(b"_", b"-")
+        if hyphened != lower:  # a server after CGI takes it for that one: what may not pass so, may not so either
+            fate |= self._by_name.get(hyphened, PASS) & _DROPS
+        if hyphened.startswith(_OURS):
             fate |= DROP
-        elif self._claims_are_dropped and (lower in _CLAIMS or lower.startswith(_CLAIM_PREFIX)):
+        elif self._claims_are_dropped and (hyphened in _CLAIMS or hyphened.startswith(_CLAIM_PREFIX)):
             fate |= DROP_UNTRUSTED
         return fate
 

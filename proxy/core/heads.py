@@ -21,6 +21,9 @@ HEAD_END: Final = b"\r\n\r\n"
 PLAIN_TOKENS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b""))
 """Members of Connection that name no field to remove."""
 
+_MISSPELT: Final = frozenset((b"content_length", b"transfer_encoding"))
+"""Servers after CGI take "_" for "-", and would see another end of the message."""
+
 _START: Final = b"GET / HTTP/1.1\r\n"  # llhttp sees this instead of the start line, which is not its business
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 _USUAL_TOKENS: Final = {
@@ -132,6 +135,8 @@ def read_fields(table: FieldTable, lines: Sequence[bytes]) -> list[Field]:
         pass  # says only that an Upgrade field is there; all fields were seen
     if len(found.fields) != len(unknown):
         raise httptools.HttpParserError("a line that is no field")
+    if any(b"_" in name and name.lower() in _MISSPELT for name, _ in found.fields):
+        raise httptools.HttpParserError("a framing field spelt with an underscore")
     read = {line: table.read(line, *field) for line, field in zip(unknown, found.fields, strict=True)}
     return [fields[line] or read[line] for line in lines]
 

@@ -53,6 +53,17 @@ def test_hop_by_hop_fields_are_dropped_in_any_spelling(table, name):
         (b"X-Forwarded-For", DROP | NOTE | DROP_UNTRUSTED),
         (b"Traceparent", DROP | NOTE),
         (b"Trailer", PASS),
+        # Servers after CGI take "_" for "-".
+        (b"X_Cutover_Source", DROP),
+        (b"X-Cutover_Source", DROP),
+        (b"X_Forwarded_For", DROP | DROP_UNTRUSTED),
+        (b"X-Forwarded_Port", DROP_UNTRUSTED),
+        (b"X_Real_IP", DROP_UNTRUSTED),
+        (b"X_Request_Id", DROP),
+        (b"X_Secret", DROP),
+        (b"X_New", DROP_FOR_TARGET),
+        (b"X_User_Id", PASS),
+        (b"X_Any", PASS),
     ],
 )
 def test_a_request_field_has_its_fate(name, fate):
