@@ -45,6 +45,7 @@ _REQUEST: Final = {
     b"idempotency-key": NOTE,
     b"x-request-id": DROP | NOTE,
     b"traceparent": DROP | NOTE,
+    b"tracestate": NOTE,
     b"x-forwarded-for": DROP | NOTE,
     b"x-forwarded-proto": DROP | NOTE,
     b"x-forwarded-host": DROP | NOTE,

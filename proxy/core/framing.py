@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from proxy.core.errors import MalformedBody
+from proxy.core.fields import PASS, FieldTable
 from proxy.core.heads import RequestHead, ResponseHead
 
 _MOST_SIZE_LINE: Final = 1024  # a size with its extensions
@@ -109,13 +110,15 @@ class _At(Enum):
 class ChunkedBody:
     """A chunked body (RFC 9112 section 7.1), its chunk extensions read over and left out.
 
-    `trailers` are the trailer lines fit to be forwarded; those that RFC 9110 section 6.5.1 forbids are dropped.
+    `trailers` are the trailer lines fit to be forwarded; those that RFC 9110 section 6.5.1 forbids are dropped, and
+    those that mean something to the proxy or may not pass as fields by `fates`.
     """
 
-    __slots__ = ("_at", "_left", "_pending", "_trailer_bytes", "complete", "trailers")
+    __slots__ = ("_at", "_fates", "_left", "_pending", "_trailer_bytes", "complete", "trailers")
 
-    def __init__(self) -> None:
+    def __init__(self, fates: FieldTable | None = None) -> None:
         self._at = _At.SIZE
+        self._fates = fates
         self._left = 0
         self._pending = b""
         self._trailer_bytes = 0
@@ -188,14 +191,16 @@ class ChunkedBody:
         if match is None or self._trailer_bytes > _MOST_TRAILER_BYTES:
             raise MalformedBody("invalid trailer")
         name = match[1].lower()
-        if name not in _NOT_TRAILERS and not name.startswith(_NOT_TRAILER_PREFIXES):
+        if name in _NOT_TRAILERS or name.startswith(_NOT_TRAILER_PREFIXES):
+            return
+        if self._fates is None or self._fates.fate_of(name) == PASS:
             self.trailers.append(match[1] + b": " + match[2].rstrip(b" \t"))
 
 
 def request_body(head: RequestHead) -> BodyReader | None:
     """The reader for a request's body, or None when it has none."""
     if head.chunked:
-        return ChunkedBody()
+        return ChunkedBody(head.fates)
     if head.content_length:
         return CountedBody(head.content_length)
     return None
@@ -208,7 +213,7 @@ def response_body(head: ResponseHead, method: bytes) -> BodyReader | None:
     if head.status == 101:
         return UntilClose()  # no body, but bytes of another protocol
     if head.chunked:
-        return ChunkedBody()
+        return ChunkedBody(head.fates)
     if head.content_length is not None:
         return CountedBody(head.content_length) if head.content_length else None
     return UntilClose()

@@ -126,7 +126,7 @@ def _read_other_target(head: RequestHead) -> None:
         raise MalformedRequest("invalid request target")
     head.noted[b"host"] = (absolute[1],)
     path, question_mark, head.query = absolute[2].partition(b"?")
-    head.path = path or b"/"
+    head.path = path or (b"*" if head.method == b"OPTIONS" and not question_mark else b"/")
     head.target = head.path + question_mark + head.query
 
 
@@ -139,7 +139,7 @@ def _read_connection(head: RequestHead) -> None:
         for name in nominated:
             if name in _NOT_NOMINABLE or name.startswith(_NOT_NOMINABLE_PREFIXES) or head.fates.is_identity(name):
                 raise MalformedRequest("Connection names a field that is not hop-by-hop")
-        _drop_nominated(head, nominated)
+        drop_fields(head, nominated)
 
 
 def _wanted_protocol(head: RequestHead) -> bytes | None:
@@ -155,18 +155,19 @@ def _wanted_protocol(head: RequestHead) -> bytes | None:
     return None if protocol.lower().startswith(_PAST_THE_PROXY) or not _PROTOCOL(protocol) else protocol
 
 
-def _drop_nominated(head: RequestHead, nominated: AbstractSet[bytes]) -> None:
+def drop_fields(head: RequestHead, names: AbstractSet[bytes]) -> None:
+    """Leave out fields as if they had not been sent; `names` are lower-case."""
     kept: list[bytes] = []
     sourced = dict(head.sourced)
     head.sourced = []
     for index, line in enumerate(head.lines):
-        if line.partition(b":")[0].lower() in nominated:
+        if line.partition(b":")[0].lower() in names:
             continue
         if index in sourced:
             head.sourced.append((len(kept), sourced[index]))
         kept.append(line)
     head.lines = kept
-    for name in nominated:
+    for name in names:
         head.noted.pop(name, None)
 
 

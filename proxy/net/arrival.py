@@ -11,12 +11,14 @@ from proxy.core.bucketing import bucket_of
 from proxy.core.heads import RequestHead
 from proxy.core.identity import find_user_id
 from proxy.core.model import Decision, Role
+from proxy.core.request_head import drop_fields
 from proxy.core.rewrite import Hop
 from proxy.core.routing import Operation, choose_source
 from proxy.net.plane import DataPlane
 from proxy.settings.snapshot import ForceRule, Snapshot
 from proxy.telemetry.tracing import valid_request_id, valid_traceparent
 
+_TRACESTATE: Final = frozenset((b"tracestate",))
 _ROLES: Final = {b"legacy": Role.LEGACY, b"target": Role.TARGET}
 
 
@@ -30,6 +32,8 @@ def hop_of(plane: DataPlane, head: RequestHead, peer: bytes | None, *, trusted: 
     if b"traceparent" in noted:
         parents = noted[b"traceparent"]
         traceparent = parents[0] if len(parents) == 1 and valid_traceparent(parents[0]) else None
+    if traceparent is None and b"tracestate" in noted:
+        drop_fields(head, _TRACESTATE)  # told of another trace (W3C Trace Context section 4.3)
     return Hop(peer, trusted, request_id or plane.ids.new_request_id(), traceparent or plane.ids.new_traceparent())
 
 
