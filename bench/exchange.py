@@ -136,11 +136,14 @@ async def measure(access: str, requests: int) -> float:
 
 
 async def main() -> None:
-    """Print the median of five runs, with the access log on and off."""
+    """Print the median of five runs, with the access log on and off, and the log's share of the first."""
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    medians = []
     for access in ("all", "off"):
         runs = sorted([await measure(access, requests) for _ in range(5)])
+        medians.append(runs[2])
         print(f"access log {access:3}: median {runs[2]:.1f} us a request (min {runs[0]:.1f}, max {runs[-1]:.1f})")
+    print(f"the access log is {(medians[0] - medians[1]) / medians[0]:.0%} of a request's CPU in Python (at most 25 %)")
 
 
 if __name__ == "__main__":
