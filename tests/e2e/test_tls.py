@@ -2,11 +2,12 @@
 
 import datetime
 import ipaddress
+import socket
 import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,12 +266,35 @@ def test_a_new_connection_resumes_the_session_of_an_earlier_one(
     context.maximum_version = newest
     resumed: list[bool | None] = []
 
+    def answer(sock: ssl.SSLSocket) -> None:
+        resumed.append(sock.session_reused)
+        while sock.recv(4096):
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with tls_server(context, answer) as url:
+        target = {"tls": {"ca_file": authority.file}, "pool": {"idle_timeout": "200ms"}}
+        sidecar = start_sidecar(config(legacy.url, url, target=target))
+        assert sidecar.ask("GET", "/images/1").body == b"ok"
+        made = len(resumed)  # the look at the start, and the request's
+
+        def asked_anew() -> bool:
+            assert sidecar.ask("GET", "/images/1").body == b"ok"
+            time.sleep(0.4)
+            return len(resumed) > made
+
+        eventually(asked_anew)
+    assert resumed[0] is False
+    assert resumed[made] is True
+
+
+@contextmanager
+def tls_server(context: ssl.SSLContext, handle: Callable[[ssl.SSLSocket], None]) -> Iterator[str]:
+    """A server whose connections are `handle`d each in a thread; gives its URL."""
+
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with context.wrap_socket(self.request, server_side=True) as sock:
-                resumed.append(sock.session_reused)
-                while sock.recv(4096):
-                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                handle(sock)
 
     class ThreadingServer(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -279,19 +303,30 @@ def test_a_new_connection_resumes_the_session_of_an_earlier_one(
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            target = {"tls": {"ca_file": authority.file}, "pool": {"idle_timeout": "200ms"}}
-            sidecar = start_sidecar(config(legacy.url, f"https://127.0.0.1:{server.server_address[1]}", target=target))
-            assert sidecar.ask("GET", "/images/1").body == b"ok"
-            made = len(resumed)  # the look at the start, and the request's
-
-            def asked_anew() -> bool:
-                assert sidecar.ask("GET", "/images/1").body == b"ok"
-                time.sleep(0.4)
-                return len(resumed) > made
-
-            eventually(asked_anew)
+            yield f"https://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()
-    assert resumed[0] is False
-    assert resumed[made] is True
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["with a close_notify", "with a bare FIN"])
+def test_over_tls_only_a_close_notify_ends_a_body_that_a_close_ends(
+    said: bool, authority: Authority, legacy: Server, start_sidecar: StartSidecar
+) -> None:
+    """Anybody on the way can make a FIN (RFC 9112 section 9.8)."""
+
+    def answer(sock: ssl.SSLSocket) -> None:
+        if sock.recv(4096):
+            sock.sendall(b"HTTP/1.1 200 OK\r\n\r\nok")
+            if said:
+                sock.unwrap()
+            else:
+                sock.shutdown(socket.SHUT_WR)
+
+    with tls_server(authority.server_context("images.test"), answer) as url:
+        sidecar = start_sidecar(config(legacy.url, url, target={"tls": {"ca_file": authority.file}}))
+        got = sidecar.ask("GET", "/images/1")
+    if said:
+        assert (got.status, got.body, got["X-Cutover-Fallback"]) == (200, b"ok", None)
+    else:
+        assert (got.answered_by, got["X-Cutover-Fallback"]) == ("legacy", "reset")
