@@ -512,6 +512,23 @@ async def test_a_connection_handed_on_to_a_waiting_request_counts_as_pooled_when
         assert second.response.get(b"x-cutover-source") == b"image_service"
 
 
+async def test_a_connection_is_replaced_once_and_a_second_stale_one_is_a_failure():
+    async with running(target={"pool": {"max_connections": 1}}) as world:
+        first, second, third = world.client(), world.client(), world.client()
+        for number, client in enumerate((first, second, third), 1):
+            await client.request(f"GET /images/{number}")
+        await world.target.answer(b"one")  # and the connection goes on to the second
+        await world.target.reset()
+        assert b"GET /images/3" in world.target.last.sent, "the third had waited for longer"
+        await world.target.answer(b"three")
+        assert b"GET /images/2" in world.target.last.sent, "and hands its connection on"
+        await world.target.reset()
+        await world.legacy.answer(b"two")
+        assert second.response.body == b"two"
+        assert second.response.get(b"x-cutover-fallback") == b"reset"
+        assert world.target.opened == 2
+
+
 @pytest.mark.parametrize(
     ("request_line", "head"),
     [
