@@ -97,6 +97,7 @@ def _rewrite(
             refuse_unwritable(path)
             yaml = YAML(typ="rt", pure=True)
             yaml.width = 4096
+            yaml.preserve_quotes = True  # ruamel takes `::1/128` for plain text; who reads the file next does not
             tree = yaml.load(before.decode("utf-8-sig"))
             change(tree)
             out = io.StringIO()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.rollout.cohort import add_cohort, digest_of
+from proxy.rollout.cohort import add_cohort, digest_of, restore
 from proxy.rollout.http import Endpoint
 from proxy.rollout.journal import Journal, Kind
 from proxy.rollout.plan import Plan
@@ -94,6 +94,21 @@ async def test_one_that_was_broken_off_is_taken_back_by_the_next(tmp_path: Path)
         journal.add(Kind.REHEARSAL, 0, {"ok": False, "begun": True, "digests": [digest_of("old-1")]})
         await rehearse(plan, Wish(("qa-1",), url, "/images"), journal, Quick(), {})
         assert load_settings(door.file, {}).settings.rollout.users.target == ()
+
+
+@pytest.mark.parametrize("name", ["cutover.yaml", "minimal.yaml"])
+def test_users_are_added_to_a_shipped_configuration_and_nothing_else_changes(tmp_path: Path, name: str) -> None:
+    shipped = (Path(__file__).parents[2] / "config" / name).read_text()
+    file = tmp_path / name
+    file.write_text(shipped)
+    before = load_settings(file, {}).settings
+    added = add_cohort(file, {}, ["test-user-1", "7"])
+    after = load_settings(file, {}).settings
+    assert after.rollout.users.target == ("test-user-1", "7")
+    rollout = after.rollout.model_copy(update={"enabled": False, "users": before.rollout.users})
+    assert after.model_copy(update={"rollout": rollout}) == before
+    assert restore(file, {}, added)
+    assert file.read_text() == shipped
 
 
 async def test_what_cannot_be_rehearsed_is_said(tmp_path: Path) -> None:
