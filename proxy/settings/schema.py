@@ -5,7 +5,7 @@ must be is said by its type in `scalars`; what values must be together is said b
 `load` makes it from a file, `snapshot` from it what a request reads.
 """
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,7 @@ from proxy.settings.serving import Admin, Fallback, Forwarded, Limits, Listen, L
 from proxy.settings.sources import CircuitBreaker, Headers, LegacySource, Pool, Source, TargetSource, Tls
 
 __all__ = [
+    "RESTART_KEYS",
     "Admin",
     "CircuitBreaker",
     "Fallback",
@@ -47,6 +48,10 @@ __all__ = [
     "UserIdSource",
     "Users",
 ]
+
+
+RESTART_KEYS: Final = ("listen", "admin.listen", "workers")
+"""The keys whose change takes effect at the next start; every other applies at once."""
 
 
 class Settings(Section):

@@ -9,12 +9,13 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from proxy.clocks import wall_clock
 from proxy.settings.errors import ConfigError
-from proxy.settings.schema import Settings
+from proxy.settings.schema import RESTART_KEYS
 from proxy.settings.snapshot import Snapshot, compile_snapshot
 from proxy.settings.watch import PathKind, paths_named_in, paths_of
 from proxy.supervisor.fleet import Fleet
@@ -34,12 +35,6 @@ from proxy.tasks import TaskKeeper
 from proxy.telemetry.events import EventLog
 from proxy.telemetry.labels import ReloadResult
 from proxy.telemetry.metrics import Metrics
-
-_NEED_RESTART: Final[Mapping[str, Callable[[Settings], object]]] = {
-    "listen": lambda settings: settings.listen,
-    "admin.listen": lambda settings: settings.admin.listen,
-    "workers": lambda settings: settings.workers,
-}
 
 OnRead = Callable[[RolloutState, Share, str], RolloutState]
 """The state after the file was read: from the state before, the file's share, its section's fingerprint."""
@@ -228,7 +223,8 @@ class Keeper:
             enabled=share.enabled,
             override=self.state.override is not None,
         )
-        for key, value_in in _NEED_RESTART.items():
+        for key in RESTART_KEYS:
+            value_in = attrgetter(key)
             if value_in(loaded.settings) != value_in(before.loaded.settings):
                 events.warning("config_warning", key=key, message="takes effect at the next restart; the rest applies")
         if loaded.warnings != before.loaded.warnings:
