@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := .venv-compiled
 
-.PHONY: help setup demo run check format test compiled test-compiled soak bench loadtest clean
+.PHONY: help setup demo run docs check format test compiled test-compiled soak bench loadtest clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'cutover needs Python 3.11 or newer: make PYTHON=python3.12 …' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo 'Python has no venv module: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,docs]'
 	@touch $(STAMP)
 
 demo: setup  ## A whole cutover on this machine, in about a minute
@@ -26,13 +26,18 @@ demo: setup  ## A whole cutover on this machine, in about a minute
 run: setup  ## The sidecar with config/cutover.yaml
 	@$(BIN)/cutover run -c config/cutover.yaml
 
-check: setup  ## Format, lint, types, layering
+docs: setup  ## The documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo build/site/index.html
+
+check: setup  ## Format, lint, types, layering, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layering.py
 	$(BIN)/cutover check config/cutover.yaml >/dev/null 2>&1
 	$(BIN)/cutover check config/minimal.yaml >/dev/null
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: setup  ## Format and mend what can be mended
 	$(BIN)/ruff check --fix .
