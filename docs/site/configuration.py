@@ -1,4 +1,4 @@
-"""The configuration reference: every key of `proxy.settings.schema.Settings`, from the model itself.
+"""The references of the two files: every key of `Settings` and of a rollout's `Plan`, from the models themselves.
 
 Meanings, types and defaults are the model's; ranges of durations and sizes are asked of the reader that the file is
 read with. Neighbours: `parts`; `proxy.settings.json_schema`, which describes the same for editors.
@@ -6,12 +6,13 @@ read with. Neighbours: `parts`; `proxy.settings.json_schema`, which describes th
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from docs.site.tables import code, codes, table
+from proxy.rollout.plan import Plan
 from proxy.settings.effective import scalar_in, written_value
 from proxy.settings.scalars import Scalar
 from proxy.settings.schema import RESTART_KEYS, Settings
@@ -32,19 +33,29 @@ class Key(NamedTuple):
 
 
 def reference() -> str:
+    """The sidecar's configuration file."""
+    return _reference(Settings)
+
+
+def plan_reference() -> str:
+    """The rollout's plan file."""
+    return _reference(Plan)
+
+
+def _reference(model: type[Section]) -> str:
     """A section for each section of the file; the keys that are no section come first."""
-    fields = Settings.model_fields
+    fields = model.model_fields
     alone = {name: field for name, field in fields.items() if not _sections_of(field)}
     parts = ["## At the top\n\n", _table(key for name, field in alone.items() for key in _keys(name, field))]
     for name, field in fields.items():
         if name not in alone:
-            parts += [f"## {name}\n\n", f"{field.description}\n\n", _table(_keys(name, field))]
+            parts += [f"## {name}\n\n", f"{field.description or ''}\n\n", _table(_keys(name, field))]
     return "".join(parts)
 
 
-def every_key() -> list[Key]:
+def every_key(model: type[Section] = Settings) -> list[Key]:
     """All keys, in the file's order."""
-    return [key for name, field in Settings.model_fields.items() for key in _keys(name, field)]
+    return [key for name, field in model.model_fields.items() for key in _keys(name, field)]
 
 
 def _table(keys: Iterator[Key]) -> str:
@@ -73,13 +84,11 @@ def _keys(path: str, field: FieldInfo) -> Iterator[Key]:
 
 
 def _sections_of(field: FieldInfo) -> tuple[tuple[type[Section]], bool] | None:
-    """The section that a field is, or is a list of (True)."""
+    """The section that a field is (or may be), or is a list of (True)."""
     annotation = field.annotation
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return (annotation,), False
-    inner = get_args(annotation)
-    if inner and isinstance(inner[0], type) and issubclass(inner[0], Section):
-        return (inner[0],), True
+    one = get_args(annotation)[0] if get_args(annotation) else annotation
+    if isinstance(one, type) and issubclass(one, Section):
+        return (one,), get_origin(annotation) is tuple
     return None
 
 
@@ -126,6 +135,8 @@ def _told_schema(schema: dict[str, Any], scalar: Scalar) -> str:
             one if isinstance(one, str) else json.dumps(one) for one in schema.get("enum", [schema.get("const")])
         )
     kind = schema["type"]
+    if isinstance(kind, list):
+        return "number or duration"
     if kind in ("integer", "number"):
         return f"{'whole number' if kind == 'integer' else 'number'}{_range(schema)}"
     if kind == "string":

@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: object) -> str:
     """Fill in the generated parts and make links lead to the site's own pages."""
     uri = page.file.src_uri
-    if uri in config.extra["wide"]:
+    if uri in config.extra["wide"] or uri.startswith(repository.COPIES):
         page.meta["hide"] = ["toc"]
     if uri.startswith(repository.COPIES):
         return markdown

@@ -17,6 +17,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "decisions": decisions.index,
     "log-access": log_lines.access_fields,
     "log-events": log_lines.events,
+    "rollout-plan": configuration.plan_reference,
     "metrics": figures.families,
     "metric-labels": figures.label_values,
 }

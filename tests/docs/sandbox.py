@@ -125,6 +125,7 @@ class Sandbox:
         if kind == "cutover run":
             output = self.folder / "cutover.log"
         script = re.sub(r"^((?:\w+=\S*\s+)*)", r"\1exec ", self.meant(command), count=1)
+        said_before = output.stat().st_size if output.exists() else 0
         with output.open("ab") as sink:
             process = subprocess.Popen(
                 ["bash", "-c", script], env=self._environment, cwd=self.folder,
@@ -132,7 +133,7 @@ class Sandbox:
             )  # fmt: skip
         self._served[kind] = process, output, treatment
         until = time.monotonic() + PATIENCE_S
-        while not re.search(treatment.says, output.read_text()):
+        while not re.search(treatment.says, output.read_bytes()[said_before:].decode(errors="replace")):
             assert process.poll() is None, f"ended with {process.returncode}:\n{output.read_text()}"
             assert time.monotonic() < until, f"did not say {treatment.says!r}:\n{output.read_text()}"
             time.sleep(0.05)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from docs.site import command_line, configuration, parts, repository
+from proxy.rollout.plan import Plan
 from proxy.telemetry import exposition
 from proxy.telemetry.vocabulary import EVENTS
 
@@ -102,6 +103,7 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 def test_every_key_command_metric_and_event_has_its_place(site, pages):
     told = {
         "configuration": (key.path for key in configuration.every_key()),
+        "rollout-plan": (key.path for key in configuration.every_key(Plan)),
         "cli": (name for name, _, _ in command_line.every_command()),
         "metrics": (one.name for one in vars(exposition).values() if isinstance(one, exposition.Family)),
         "logs": EVENTS,
@@ -129,6 +131,9 @@ def test_every_key_says_what_it_means_and_which_need_a_restart():
         "`[401, 403, 404, 408, 429, 5xx]`",
     )
     assert told["legacy.url"] == ("text", "**required**")
+    plan = {key.path: (key.kind, key.default) for key in configuration.every_key(Plan)}
+    assert plan["observe.cloudwatch.region"] == ("text", "**required**")
+    assert plan["checks[].below"] == ("number or duration, or null", "`null`")
 
 
 def test_no_mark_of_a_generated_part_is_left_unfilled(site):
