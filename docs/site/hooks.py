@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
@@ -29,7 +30,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for origin in repository.documents_outside():
         pages.add(origin)
         files.append(File.generated(config, origin, content=(ROOT / origin).read_text()))
-    linked = {origin for page in pages for origin in repository.files_linked_from(repository.origin_of(page))}
+    try:
+        linked = {origin for page in pages for origin in repository.files_linked_from(repository.origin_of(page))}
+    except repository.DeadLink as dead:
+        raise PluginError(str(dead)) from dead
     for origin in sorted(linked):
         files.append(_copy(config, origin))
     files.append(File.generated(config, "assets/icon.svg", abs_src_path=str(ROOT / "proxy/admin/static/icon.svg")))

@@ -48,14 +48,14 @@ def origin_of(page: str) -> str:
 
 
 def copy_of(origin: str) -> str:
-    """Where in the site a file goes that is no document."""
-    return f"{COPIES}{origin}.md" if _is_short_text(ROOT / origin) else f"{COPIES}{origin}"
+    """Where in the site a file goes that is no document, or a folder without a README."""
+    return f"{COPIES}{origin}.md" if _is_told_as_page(ROOT / origin) else f"{COPIES}{origin}"
 
 
 def as_page(origin: str) -> str:
-    """A page that shows a file's text."""
+    """A page that shows a file's text, or the names of a folder's files."""
     path = ROOT / origin
-    text = path.read_text()
+    text = "\n".join(_files_below(path)) if path.is_dir() else path.read_text()
     fence = "`" * max([2, *(len(run) for run in re.findall("`{3,}", text))]) + "`"
     language = _LANGUAGES.get(path.suffix, "text")
     return f"# {origin}\n\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
@@ -105,9 +105,9 @@ def _target(link: str, origin: str) -> str | None:
     if not address or "://" in address or address.startswith("mailto:"):
         return None
     path = (ROOT / origin).parent / address
-    if path.is_dir():
+    if (path / "README.md").is_file():
         path /= "README.md"
-    if not path.is_file() or not path.resolve().is_relative_to(ROOT):
+    if not path.exists() or not path.resolve().is_relative_to(ROOT):
         raise DeadLink(f"{origin}: {link}: there is no such file")
     return path.resolve().relative_to(ROOT).as_posix()
 
@@ -126,6 +126,13 @@ def _each_link(text: str, change: Callable[[str], str]) -> str:
     return "\n".join(lines)
 
 
-def _is_short_text(path: Path) -> bool:
+def _files_below(folder: Path) -> list[str]:
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in found if "__pycache__" not in path.parts)
+
+
+def _is_told_as_page(path: Path) -> bool:
+    if path.is_dir():
+        return True
     content = path.read_bytes()
     return path.suffix != ".svg" and b"\0" not in content and content.count(b"\n") <= _LONGEST_PAGE_LINES

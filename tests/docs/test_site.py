@@ -7,12 +7,15 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urldefrag
 
 import pytest
 import yaml
 
 from docs.site import command_line, configuration, parts, repository
+from proxy.admin.api import build_admin_app
+from proxy.admin.control import Control
 from proxy.rollout.plan import Plan
 from proxy.telemetry import exposition
 from proxy.telemetry.vocabulary import EVENTS
@@ -116,6 +119,15 @@ def test_every_key_command_metric_and_event_has_its_place(site, pages):
     assert {"legacy-timeout", "rollout-percentage", "operations-match", "limits-buffered_bytes"} <= anchors
 
 
+def test_every_endpoint_of_the_admin_port_is_documented():
+    text = (ROOT / "docs" / "reference" / "admin-api.md").read_text()
+    told = set(re.findall(r"^\| `([A-Z]+ /[\w/]*)", text, flags=re.MULTILINE))
+    app = build_admin_app(cast(Control, None))
+    served = {f"{route.method} {route.resource.canonical}" for route in app.router.routes() if route.method != "HEAD"}
+    its_own = {"GET /static/{version}/{name}", "GET /events"}  # what the live page loads
+    assert told == served - its_own
+
+
 def test_every_key_says_what_it_means_and_which_need_a_restart():
     keys = configuration.every_key()
     assert all(key.meaning and key.kind and key.default for key in keys)
@@ -172,6 +184,10 @@ def test_dead_links_and_dead_anchors_fail_the_build(tmp_path):
     assert "there-is-no-such-heading" in built.stdout + built.stderr
 
 
+def test_a_folder_without_a_readme_is_shown_as_its_files():
+    assert "minimal.yaml\nrollout/production.yaml\n" in repository.as_page("config")
+
+
 def test_a_link_to_no_file_is_an_error_that_names_both():
     with pytest.raises(repository.DeadLink, match=r"docs/index\.md: \.\./absent\.md"):
         repository.with_site_links("[x](../absent.md)", "docs/index.md")
@@ -186,6 +202,7 @@ def test_a_link_to_no_file_is_an_error_that_names_both():
         ("(../README.md)", "docs/metrics.md", "(index.md)"),
         ("(docs/adr/)", "CHANGELOG.md", "(adr/README.md)"),
         ("(../config/minimal.yaml)", "docs/metrics.md", "(source/config/minimal.yaml.md)"),
+        ("(../config)", "docs/metrics.md", "(source/config.md)"),
         ("(../config/cutover.schema.json)", "docs/metrics.md", "(source/config/cutover.schema.json)"),
         ("(https://example.com/x.md)", "docs/metrics.md", "(https://example.com/x.md)"),
         ("(#here)", "docs/metrics.md", "(#here)"),
