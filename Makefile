@@ -28,7 +28,7 @@ run: setup  ## The sidecar with config/cutover.yaml
 
 docs: setup  ## The documentation as a site, in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo build/site/index.html
+	@echo 'build/site/index.html (its search needs a web server: $(BIN)/mkdocs serve)'
 
 check: setup  ## Format, lint, types, layering, documentation
 	$(BIN)/ruff format --check .

@@ -48,7 +48,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
     if uri in config.extra["wide"] or uri.startswith(repository.COPIES):
         page.meta["hide"] = ["toc"]
     if uri.startswith(repository.COPIES):
+        page.meta["search"] = {"exclude": True}  # what they say, the reference says better
         return markdown
+    if uri.startswith("reference/"):
+        page.meta["search"] = {"boost": 2}  # who searches for a key or a metric wants to know what it is
     return repository.with_site_links(parts.filled_in(markdown), repository.origin_of(uri))
 
 
