@@ -141,6 +141,8 @@ def _failure(error: Exception, args: argparse.Namespace, wish: Wish) -> str:
         return f"{args.admin} is not reachable: {error}"
     if isinstance(error, AdminError):
         return f"{args.admin} refuses: {error}"
+    if isinstance(error, NotWritable) and wish.rollback:
+        return f"{error}. At once and without the file: cutover rollback --admin URL"
     return str(error)
 
 

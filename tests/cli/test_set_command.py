@@ -108,6 +108,13 @@ def test_what_can_not_be_done_in_the_file_is_told(run: Run, file: Path, tmp_path
     link.symlink_to(file)
     ended = run("set", "9", "-c", str(link))
     assert (ended.returncode, "symbolic link" in ended.stderr) == (1, True)
+    data = tmp_path / "..data"
+    data.symlink_to(tmp_path)
+    link.unlink()
+    link.symlink_to(data / file.name)
+    ended = run("rollback", "-c", str(link))
+    assert (ended.returncode, "change the ConfigMap" in ended.stderr) == (1, True)
+    assert "cutover rollback --admin" in ended.stderr, "the way that is open at 3 a.m."
     file.write_text(file.read_text() + "rolout: 1\n")
     ended = run("set", "9", "-c", str(file))
     assert ended.returncode == 2
