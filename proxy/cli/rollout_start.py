@@ -104,12 +104,18 @@ async def _run(args: argparse.Namespace, loaded: "LoadedPlan", journal: "Journal
 
 
 async def _begin_or_resume(controller: "Controller", record: Any, loaded: "LoadedPlan", waived: list[str]) -> None:  # noqa: ANN401 - a Record
+    from proxy.rollout.plan_words import check_as_json  # noqa: PLC0415 - `cutover run` does without
+
     plan = loaded.plan
     facts = {
         "plan": str(loaded.path),
         "digest": loaded.digest,
         "stages": [stage.percentage for stage in plan.stages],
         "holds": [stage.hold for stage in plan.stages],
+        "checks": [check_as_json(plan, check) for check in plan.checks],
+        "interval_s": plan.interval,
+        "settle_s": plan.settle,
+        "window_s": plan.window,
         "manual": [check.name for check in plan.checks if check.manual],
         "owner": {"approver": plan.owner.approver, "on_call": plan.owner.on_call},
         "waived": waived,

@@ -14,12 +14,14 @@ from proxy.rollout.decision import Decision, Facts, Phase, Position, State, Step
 from proxy.rollout.hooks import Hooks
 from proxy.rollout.journal import JournalError
 from proxy.rollout.judging import Judge, Judgement
+from proxy.rollout.measuring import Measuring, choose_spacing
 from proxy.rollout.observers import Observer
 from proxy.rollout.orders import Refused, obey
 from proxy.rollout.place import InForce, Observation, locate
 from proxy.rollout.plan import Plan
 from proxy.rollout.record import Record, Resumption
 from proxy.rollout.stores import Store, StoreError
+from proxy.rollout.tally import Layout
 from proxy.rollout.time_source import TimeSource
 
 _LOOK_FOR_ORDERS_S: Final = 0.25
@@ -51,6 +53,7 @@ class Controller:
         self._plan = plan
         self._around = around
         self._judge = Judge(plan)
+        self._measuring = Measuring(around.record, around.time, choose_spacing(plan))
         self._state = State()
         self._verdict = Verdict.HOLD
         self._checks: tuple[CheckVerdict, ...] = ()
@@ -93,6 +96,7 @@ class Controller:
             raise ValueError(f"{share} % is in force, and the first stage is {first} %: a rollout never lowers it")
         self._state = State(percentage=share, enabled=share > 0)
         self._around.record.begin(self._state, facts)
+        self._measuring.begin()
 
     async def resume(self, left: Resumption, facts: Mapping[str, Any]) -> None:
         """Go on with a run; a step that may not have been taken is taken again."""
@@ -123,6 +127,7 @@ class Controller:
                 if left_s <= 0 or await self._obey_orders():
                     break
                 await time.sleep(min(left_s, _LOOK_FOR_ORDERS_S))
+        self._measuring.write(self._state, now=True)
         return self._state
 
     async def tick(self) -> State:
@@ -133,7 +138,9 @@ class Controller:
         seen = around.record.with_notes(self._plan, seen)
         if isinstance(in_force, InForce):
             self._in_force = in_force
-        judgement = self._judge_now(now, seen)
+        layout = None if self._in_force is None else self._in_force.layout
+        self._measuring.see(seen, layout, self._state)
+        judgement = self._judge_now(now, seen, layout)
         position, position_why = locate(self._state, in_force, seen)
         facts = Facts(
             watched_s=self._watched_s(now, whole=seen.gap is None and position is not Position.UNKNOWN),
@@ -157,9 +164,8 @@ class Controller:
         except TimeoutError:
             return "what is in force can't be read in time"
 
-    def _judge_now(self, now: float, seen: Observation) -> Judgement:
+    def _judge_now(self, now: float, seen: Observation, layout: Layout | None) -> Judgement:
         """Judge; while settling only by way of a rehearsal, of which nothing is kept."""
-        layout = None if self._in_force is None else self._in_force.layout
         judgement = self._judge.judge(now, seen, layout, self._state)
         if self._state.held_s < self._plan.settle or not self._state.converged:
             self._judge.begin()
@@ -200,6 +206,7 @@ class Controller:
             return
         self._state = replace(after, streaks=dict(streaks))
         self._around.record.tick(self._state, self._verdict, self._checks)
+        self._measuring.write(self._state)
         self._tell()
 
     async def _take(self, step: Step, before: State, after: State) -> None:
@@ -215,6 +222,7 @@ class Controller:
         if why is None:
             self._state = after
             record.done(step, after)
+            self._measuring.write(before, now=True)
             self._judge.begin()
         else:
             text = f"{step.percentage} % was not applied: {why}"

@@ -51,7 +51,7 @@ class History:
     def add(self, at: float, readings: Mapping[str, Reading]) -> None:
         """Take the readings of one tick, `at` monotonic seconds."""
         for instance, reading in readings.items():
-            for key, increase in _increases(self._last.get(instance), reading.counters):
+            for key, increase in increases(self._last.get(instance), reading.counters):
                 self._totals[key] = self._totals.get(key, 0.0) + increase
             self._last[instance] = reading.counters
         self._copies.append(_Copy(at, dict(self._totals)))
@@ -88,8 +88,11 @@ def _between(start: _Copy, end: _Copy) -> Span:
     return Span(end.at - start.at, increase)
 
 
-def _increases(before: Mapping[Key, float] | None, now: Mapping[Key, float]) -> list[tuple[Key, float]]:
-    """By how much each counter has grown; known keys come with 0, so that what can be counted is known."""
+def increases(before: Mapping[Key, float] | None, now: Mapping[Key, float]) -> list[tuple[Key, float]]:
+    """By how much each counter of one sidecar has grown since the reading before, None when this is the first.
+
+    Known keys come with 0, so that what can be counted is known.
+    """
     if before is None:
         return [(key, 0.0) for key in now]
     restarted = any(now.get(key, 0.0) < value for key, value in before.items())

@@ -48,6 +48,7 @@ class Kind(StrEnum):
     ANSWER = "answer"  # what became of it
     NOTE = "note"
     REHEARSAL = "rehearsal"
+    MEASURED = "measured"  # what was counted since the entry before, by source and operation
     SNAPSHOT = "snapshot"
     STOPPED = "stopped"  # the controller ended
 

@@ -198,6 +198,11 @@ class Check(Section):
         return next((float(bound) for bound in every if bound is not None), 0.0)
 
     @property
+    def is_rising(self) -> bool:
+        """Whether the value must be above its bound, and not below it."""
+        return self.above is not None or self.cache_hit_ratio_above is not None
+
+    @property
     def failing_share(self) -> float:
         """For a check that counts requests: the share of them that may be on the wrong side."""
         if self.quantile is not None:

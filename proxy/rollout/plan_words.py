@@ -42,13 +42,26 @@ def check_as_json(plan: Plan, check: Check) -> dict[str, object]:
     return {
         "name": check.name,
         "kind": check.kind.value,
+        "source": check.source,
+        "operation": check.operation,
+        "quantile": check.quantile,
         "bound": check.bound,
+        "side": "above" if check.is_rising else "below",
+        "unit": _unit(check),
         "hard_limit": check.hard_limit,
+        "baseline_s": check.baseline,
         "required": check.required,
         "needed": needed,
         "rate_needed": None if needed is None else round(needed / plan.window, 3),
         "means": meaning_of(check),
     }
+
+
+def _unit(check: Check) -> str:
+    """In what its value and its bounds are: seconds, a ratio, or whatever the expression gives."""
+    if not check.kind.counts_requests:
+        return ""
+    return "s" if check.kind is CheckKind.QUANTILE else "ratio"
 
 
 def plan_as_json(loaded: LoadedPlan) -> dict[str, object]:

@@ -12,12 +12,15 @@ from typing import Final
 from proxy.telemetry.exposition import (
     ATTEMPT_DURATION,
     ATTEMPTS,
+    BREAKER_STATE,
     CACHE,
     CONFIG_INFO,
     DECISIONS,
     ENABLED,
     FALLBACKS,
     PERCENTAGE,
+    RELOADS,
+    REQUEST_DURATION,
     REQUESTS,
     TRUNCATED,
 )
@@ -26,11 +29,13 @@ Key = tuple[str, ...]
 """The sample's name and the values of its labels, in the order of their family."""
 
 BUCKET: Final = f"{ATTEMPT_DURATION.name}_bucket"
+REQUEST_BUCKET: Final = f"{REQUEST_DURATION.name}_bucket"
 _COUNTERS: Final = {
-    **{family.name: family.labels for family in (ATTEMPTS, CACHE, DECISIONS, FALLBACKS, REQUESTS, TRUNCATED)},
+    **{family.name: family.labels for family in (ATTEMPTS, CACHE, DECISIONS, FALLBACKS, RELOADS, REQUESTS, TRUNCATED)},
     BUCKET: (*ATTEMPT_DURATION.labels, "le"),
+    REQUEST_BUCKET: (*REQUEST_DURATION.labels, "le"),
 }
-_GAUGES: Final = {family.name: family.labels for family in (CONFIG_INFO, ENABLED, PERCENTAGE)}
+_GAUGES: Final = {family.name: family.labels for family in (BREAKER_STATE, CONFIG_INFO, ENABLED, PERCENTAGE)}
 
 NAMES: Final = frozenset({*_COUNTERS, *_GAUGES})
 """The samples that a reading needs."""
@@ -51,12 +56,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`counters` only grow while the sidecar lives; the rest is what it has in force."""
+    """`counters` only grow while the sidecar lives; the rest is what it has in force.
+
+    `breakers` maps a source to the state of its circuit breaker: 0 admitting, 1 probing, 2 rejecting.
+    """
 
     counters: Mapping[Key, float] = field(default_factory=dict)
     percentage: int = 0
     enabled: bool = False
     revisions: frozenset[str] = frozenset()
+    breakers: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_samples(samples: Iterable[Sample]) -> Reading:
@@ -64,6 +73,7 @@ def read_samples(samples: Iterable[Sample]) -> Reading:
     counters: dict[Key, float] = {}
     percentage = enabled = None
     revisions: set[str] = set()
+    breakers: dict[str, int] = {}
     for sample in samples:
         if sample.name not in NAMES:
             continue
@@ -76,11 +86,13 @@ def read_samples(samples: Iterable[Sample]) -> Reading:
             percentage = int(value)
         elif sample.name == ENABLED.name:
             enabled = value > 0
+        elif sample.name == BREAKER_STATE.name:
+            breakers[sample.labels.get("source", "")] = int(value)
         elif value > 0:
             revisions.add(sample.labels.get("revision", ""))
     if percentage is None or enabled is None or not revisions:
         raise NotReadable("no sidecar's metrics")
-    return Reading(counters, percentage, enabled, frozenset(revisions))
+    return Reading(counters, percentage, enabled, frozenset(revisions), breakers)
 
 
 def _key(sample: Sample, labels: tuple[str, ...]) -> Key:

@@ -81,6 +81,10 @@ class Record:
         """What became of an order."""
         self._add(Kind.ANSWER, state, order=order, obeyed=obeyed, why=why)
 
+    def measured(self, facts: Mapping[str, Any]) -> None:
+        """What was counted."""
+        self._journal.add(Kind.MEASURED, self._time.wall(), facts)
+
     def stopped(self, why: str) -> None:
         """The controller ends."""
         self._journal.add(Kind.STOPPED, self._time.wall(), {"why": why})

@@ -4,8 +4,10 @@ Definitions are those of contract section 7 and of `telemetry.window`. Neighbour
 `checks` judges.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from proxy.core.model import (
@@ -22,10 +24,11 @@ from proxy.rollout.history import Increase
 from proxy.rollout.plan import Check, CheckKind
 from proxy.rollout.reading import BUCKET, bound_label
 from proxy.telemetry.exposition import ATTEMPTS, CACHE, DECISIONS, FALLBACKS, REQUESTS, TRUNCATED
-from proxy.telemetry.histogram import BOUNDS
+from proxy.telemetry.histogram import BOUNDS, BUCKETS, Cell, quantile_s
 from proxy.telemetry.labels import CacheResult
 
 _CONFIRMED_4XX: Final = "status_4"
+_PLACES: Final = {bound_label(bound): index for index, bound in enumerate((*BOUNDS, math.inf))}
 _NOT_OURS: Final = (str(CLIENT_LEFT), "501", "505")  # the client's doing, whoever answers
 
 
@@ -65,12 +68,12 @@ def tally(check: Check, increase: Increase, layout: Layout, role: Role | None = 
             return beyond(check.bound, increase, source, operation)
         case CheckKind.ERROR_RATIO:
             is_target = source == layout.names[Role.TARGET]
-            return _errors(increase, source, operation, confirmable=is_target)
+            return count_errors(increase, source, operation, confirmable=is_target)
         case CheckKind.USER_ERROR_RATIO:
             named = layout.names[Role(check.source)] if check.source else None
-            return _user_errors(increase, named, operation)
+            return count_user_errors(increase, named, operation)
         case CheckKind.FALLBACK_RATIO:
-            return _fallbacks(increase, layout.names[Role.TARGET], operation)
+            return count_fallbacks(increase, layout.names[Role.TARGET], operation)
         case CheckKind.CACHE_HIT_RATIO:
             return _cache_misses(increase, source, operation)
         case _:
@@ -90,28 +93,22 @@ def beyond(bound_s: float, increase: Increase, source: str, operation: str | Non
     return _tally(total - within, total)
 
 
+def histogram_of(increase: Increase, name: str, source: str, operation: str | None) -> Cell:
+    """The histogram whose samples have this name, not cumulative and without its sum of seconds."""
+    cumulative = [0.0] * BUCKETS
+    for key, count in increase.items():
+        if key[0] == name and key[1] == source and operation in (None, key[2]) and key[3] in _PLACES:
+            cumulative[_PLACES[key[3]]] += count
+    return [max(above - below, 0.0) for below, above in pairwise((0.0, *cumulative))]
+
+
 def estimate_quantile(quantile: float, increase: Increase, source: str, operation: str | None) -> float | None:
     """The quantile in seconds, linear inside its bucket, as Prometheus has it; for people, no verdict rests on it."""
-    cumulative = [0.0] * len(BOUNDS)
-    total = 0.0
-    places = {bound_label(bound): index for index, bound in enumerate(BOUNDS)}
-    for key, count in increase.items():
-        if key[0] == BUCKET and key[1] == source and operation in (None, key[2]):
-            if key[3] == "+Inf":
-                total += count
-            elif key[3] in places:
-                cumulative[places[key[3]]] += count
-    if total <= 0:
-        return None
-    rank, lower, seen = quantile * total, 0.0, 0.0
-    for bound, count in zip(BOUNDS, cumulative, strict=True):
-        if count >= rank and count > seen:
-            return lower + (bound - lower) * (rank - seen) / (count - seen)
-        lower, seen = bound, count
-    return BOUNDS[-1]
+    return quantile_s(histogram_of(increase, BUCKET, source, operation), quantile)
 
 
-def _errors(increase: Increase, source: str, operation: str | None, *, confirmable: bool) -> Tally:
+def count_errors(increase: Increase, source: str, operation: str | None, *, confirmable: bool) -> Tally:
+    """Attempts that failed; with `confirmable`, those at which legacy gave the same 4xx are none."""
     total = failed = confirmed = 0.0
     for key, count in increase.items():
         if key[0] == ATTEMPTS.name and key[1] == source and operation in (None, key[2]):
@@ -128,7 +125,8 @@ def _is_confirmed(reason: str, result: str) -> bool:
     return result == FallbackResult.CONFIRMED and reason.startswith(_CONFIRMED_4XX)
 
 
-def _user_errors(increase: Increase, source: str | None, operation: str | None) -> Tally:
+def count_user_errors(increase: Increase, source: str | None, operation: str | None) -> Tally:
+    """Requests that ended badly for their user: 5xx, and what broke off after commit."""
     total = failed = 0.0
     for key, count in increase.items():
         if (
@@ -145,7 +143,7 @@ def _user_errors(increase: Increase, source: str | None, operation: str | None) 
     return _tally(failed, total)
 
 
-def _fallbacks(increase: Increase, target: str, operation: str | None) -> Tally:
+def count_fallbacks(increase: Increase, target: str, operation: str | None) -> Tally:
     """What was meant for the target and went to legacy, because it failed or because its breaker was open."""
     meant = missed = 0.0
     for key, count in increase.items():
