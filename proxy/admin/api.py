@@ -5,12 +5,15 @@ Every answer is JSON, problem+json or a scrape, is not to be stored, and is not 
 """
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
+from proxy.admin import staged
 from proxy.admin.control import Control, NotPersistable, RevisionMismatch, RolloutOutcome
+from proxy.admin.desk import Desk
 from proxy.admin.guard import check_change
 from proxy.admin.page import LivePage
 from proxy.admin.problems import Refusal, problem
@@ -36,6 +39,8 @@ GET   /explain    ?user=ID&method=GET&path=/images/1
 GET   /config     the effective configuration
 PATCH /rollout    {"percentage": 10} and/or {"enabled": true}
 POST  /rollback   percentage 0 and enabled false, at once
+GET   /rollout/controller   the staged rollout, as its controller tells it
+POST  /rollout/orders       {"order": "pause"}; or resume, promote, abort
 """
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,7 +62,8 @@ def build_admin_app(control: Control, audit: Audit = lambda _event, /, **_fields
     app[CONTROL] = control
     app[AUDIT] = audit
     app.on_response_prepare.append(_add_security_headers)
-    LivePage(control, _INDEX, lambda error: audit("live_page_failed", error=error)).register(app)
+    app[staged.DESK] = desk = Desk(time.monotonic)
+    LivePage(control, desk, _INDEX, lambda error: audit("live_page_failed", error=error)).register(app)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -66,6 +72,9 @@ def build_admin_app(control: Control, audit: Audit = lambda _event, /, **_fields
     app.router.add_get("/config", _config)
     app.router.add_patch("/rollout", _audited(_change_rollout))
     app.router.add_post("/rollback", _audited(_roll_back))
+    app.router.add_put("/rollout/controller", _guarded(staged.publish))
+    app.router.add_get("/rollout/controller", staged.show)
+    app.router.add_post("/rollout/orders", _guarded(staged.order, noted=True))
     return app
 
 
@@ -134,6 +143,25 @@ def _audited(change: Callable[[web.Request], Awaitable[RolloutOutcome]]) -> Hand
             raise
         audit("admin_change", **facts, **_as_fields(outcome))
         return _json(_as_fields(outcome), revision=outcome.revision)
+
+    return handle
+
+
+def _guarded(change: Handler, *, noted: bool = False) -> Handler:
+    """Let what the controller and people say about a staged rollout pass the same guard; `noted` if it is an order."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        audit = request.app[AUDIT]
+        facts = {"remote": request.remote or "unix", "request": f"{request.method} {request.path}"}
+        try:
+            check_change(request.headers, request.app[CONTROL], over_unix=not request.remote)
+            response = await change(request)
+        except Refusal as refusal:
+            audit("admin_change_refused", **facts, why=str(refusal))
+            raise
+        if noted:
+            audit("rollout_order", **facts)
+        return response
 
     return handle
 

@@ -66,7 +66,7 @@ class Observer:
             self.history.add(status, at)
         self.body = json.dumps({"at": round(at, 3), "status": status}, default=str, separators=(",", ":"))
         self.serial += 1
-        self._wake()
+        self.wake()
 
     async def _pause(self) -> None:
         """Until the next look is due."""
@@ -111,8 +111,9 @@ class Observer:
     def close(self) -> None:
         """Let every stream end."""
         self.closing = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """There is something new to be sent, of the status or of what else a stream shows."""
         self._changed.set()
         self._changed.clear()

@@ -17,8 +17,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from proxy.admin.control import Control
+from proxy.admin.desk import Desk
 from proxy.admin.observer import Observer
-from proxy.admin.stream import stream_events
+from proxy.admin.stream import Shown, stream_events
 
 CSP: Final = "; ".join((
     "default-src 'none'",
@@ -71,8 +72,9 @@ def read_assets() -> Assets:
 class LivePage:
     """Answers for the page. `index` is what a client that wants no HTML is told, `report` hears of failures."""
 
-    def __init__(self, control: Control, index: str, report: Callable[[str], None]) -> None:
+    def __init__(self, control: Control, desk: Desk, index: str, report: Callable[[str], None]) -> None:
         self._control = control
+        self._desk = desk
         self._index = index
         self._assets = read_assets()
         self.observer = Observer(control, _wall_clock, report)
@@ -102,7 +104,7 @@ class LivePage:
         return self._file(request, name)
 
     async def _answer_events(self, request: web.Request) -> web.StreamResponse:
-        return await stream_events(request, self._control, self.observer, self._assets.version)
+        return await stream_events(request, self._control, Shown(self.observer, self._desk, self._assets.version))
 
     def _file(self, request: web.Request, name: str) -> web.Response:
         version = self._assets.version

@@ -73,6 +73,8 @@ async def _run(args: argparse.Namespace, loaded: "LoadedPlan", journal: "Journal
     from proxy.rollout.controller import Controller, Surroundings  # noqa: PLC0415
     from proxy.rollout.hooks import Hooks  # noqa: PLC0415
     from proxy.rollout.observers import open_observers  # noqa: PLC0415
+    from proxy.rollout.pages import open_pages  # noqa: PLC0415
+    from proxy.rollout.publishing import Publisher  # noqa: PLC0415
     from proxy.rollout.record import Record  # noqa: PLC0415
     from proxy.rollout.stores import StoreError, open_store  # noqa: PLC0415
     from proxy.rollout.time_source import SystemTime  # noqa: PLC0415
@@ -91,13 +93,16 @@ async def _run(args: argparse.Namespace, loaded: "LoadedPlan", journal: "Journal
         waived=frozenset(waived),
     )
     controller = Controller(plan, around)
+    publisher = Publisher(journal, open_pages(plan, os.environ), time, _say_error)
     try:
         await _begin_or_resume(controller, around.record, loaded, sorted(waived))
+        publisher.start()
         return await _until_the_end(controller, around.record)
     except (StoreError, ValueError) as error:
         _say_error(str(error))
         return 1
     finally:
+        await publisher.close()
         await hooks.close()
         await around.observer.close()
         await around.store.close()

@@ -14,9 +14,10 @@ from typing import Any, Final, Self
 import aiohttp
 from yarl import URL
 
-from proxy.settings.addresses import UpstreamUrl
+from proxy.settings.addresses import ListenAddress, TcpAddress, UpstreamUrl
 
 _LARGEST_ANSWER_BYTES: Final = 64 << 20
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 class Unreachable(Exception):
@@ -127,6 +128,13 @@ class Endpoint:
             connector = aiohttp.UnixConnector(path) if path else aiohttp.TCPConnector(limit=4)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._session
+
+
+def door_to(listen: ListenAddress) -> UpstreamUrl | None:
+    """Where somebody on this machine asks what listens so; None when the system chooses the port."""
+    if not isinstance(listen, TcpAddress):
+        return UpstreamUrl("unix", "", 0, socket_path=listen.path)
+    return UpstreamUrl("http", _EVERYWHERE.get(listen.host, listen.host), listen.port) if listen.port else None
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -124,6 +124,10 @@ class Journal:
         row = self._connection.execute("SELECT run FROM entries ORDER BY id DESC LIMIT 1").fetchone()
         return 0 if row is None else int(row[0])
 
+    def newest_id(self) -> int:
+        """The id of the newest entry; 0 for none."""
+        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM entries").fetchone()[0])
+
     def entries(self, *kinds: Kind, run: int | None = None, after: int = 0) -> Iterator[Entry]:
         """Entries in their order, of these kinds (or all), of one run or of all."""
         chosen = kinds or tuple(Kind)

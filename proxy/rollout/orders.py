@@ -22,12 +22,16 @@ class OrderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order. `check` and `reason` are for `promote --override`; `keep` is for an abort that changes nothing."""
+    """An order. `check` and `reason` are for `promote --override`; `keep` is for an abort that changes nothing.
+
+    `stage` is what a promotion was meant for: it is refused once another has begun.
+    """
 
     kind: OrderKind
     check: str | None = None
     reason: str | None = None
     keep: bool = False
+    stage: int | None = None
 
 
 class Refused(Exception):
@@ -62,6 +66,8 @@ def _promote(state: State, order: Order, checks: Collection[str]) -> Decision:
         raise Refused("it is paused: resume it first")
     if state.stage == 0:
         raise Refused(f"no stage has begun: {state.why or 'waiting'}")
+    if order.stage is not None and order.stage != state.stage:
+        raise Refused(f"it was meant for stage {order.stage}, and stage {state.stage} has begun: look again")
     overrides = state.overrides
     if order.check is not None:
         if order.check not in checks:

@@ -116,9 +116,17 @@ class Record:
 def order_in(entry: Entry) -> Order:
     """The order that an entry holds."""
     data = entry.data
-    return Order(OrderKind(data["order"]), data.get("check"), data.get("reason"), bool(data.get("keep")))
+    return Order(
+        OrderKind(data["order"]), data.get("check"), data.get("reason"), bool(data.get("keep")), data.get("stage")
+    )
 
 
 def order_as_json(order: Order) -> dict[str, Any]:
     """What an entry holds of an order."""
-    return {"order": order.kind.value, "check": order.check, "reason": order.reason, "keep": order.keep}
+    return {
+        "order": order.kind.value,
+        "check": order.check,
+        "reason": order.reason,
+        "keep": order.keep,
+        "stage": order.stage,
+    }

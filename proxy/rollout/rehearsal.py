@@ -13,11 +13,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.rollout.cohort import CohortError, add_cohort, digest_of, remove_cohort, restore
-from proxy.rollout.http import Endpoint, Unreachable
+from proxy.rollout.http import Endpoint, Unreachable, door_to
 from proxy.rollout.journal import Journal, Kind
 from proxy.rollout.plan import Plan
 from proxy.rollout.time_source import TimeSource
-from proxy.settings.addresses import TcpAddress, UpstreamUrl, parse_upstream
+from proxy.settings.addresses import UpstreamUrl, parse_upstream
 from proxy.settings.load import load_settings
 from proxy.settings.rollout import UserIdSource
 from proxy.settings.schema import Settings
@@ -141,13 +141,10 @@ def _door(settings: Settings, wish: Wish) -> UpstreamUrl:
             return parse_upstream(wish.url)
         except ValueError as error:
             raise RehearsalFailed(f"--url: {error}") from None
-    listen = settings.listen
-    if not isinstance(listen, TcpAddress):
-        return UpstreamUrl("unix", "", 0, socket_path=listen.path)
-    if listen.port == 0:
+    door = door_to(settings.listen)
+    if door is None:
         raise RehearsalFailed("the configuration leaves the port to the system: say --url")
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
-    return UpstreamUrl("http", everywhere.get(listen.host, listen.host), listen.port)
+    return door
 
 
 async def _until(time: TimeSource, look: Callable[[], Any], failure: str) -> None:

@@ -3,7 +3,7 @@
 
 import { byId, el, renderWhenChanged, setText } from "./dom.js";
 import { asClock } from "./format.js";
-import { planOf, rollbackPlanOf } from "./plan.js";
+import { orderPlanOf, planOf, rollbackPlanOf } from "./plan.js";
 
 let token = "";
 
@@ -15,13 +15,14 @@ class ChangeDialog {
     this.done = done;
     this.busy = false;
     const find = (selector) => this.dialog.querySelector(selector);
+    this.opener = opener;
     [this.plan, this.trouble, this.confirm, this.again] = [".plan", ".trouble", ".confirm", ".again"].map(find);
     [this.tokenLabel, this.tokenInput] = [find(".token"), find(".token input")];
-    opener.addEventListener("click", () => this.open());
+    opener?.addEventListener("click", () => this.open());
     find(".cancel").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("close", () => {
       this.forget();
-      opener.focus();
+      this.opener.focus();
     });
     this.dialog.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -80,7 +81,7 @@ class ChangeDialog {
       const body = await response.json();
       if (response.ok) {
         this.dialog.close();
-        this.done(outcome(body));
+        this.done(this.outcome(body));
       } else {
         this.refused(response.status, body);
       }
@@ -106,6 +107,11 @@ class ChangeDialog {
     } else {
       setText(this.trouble, `Nothing was changed: ${detail}`);
     }
+  }
+
+  outcome({ percentage, enabled, revision, persisted, note }) {
+    const where = persisted ? `in the file, revision ${revision}` : "as an override";
+    return `${asClock(Date.now() / 1000)}: ${percentage} %, ${enabled ? "enabled" : "not enabled"}, ${where}.${note ? ` Note: ${note}.` : ""}`;
   }
 
   request(method, path, body) {
@@ -164,7 +170,7 @@ class SetDialog extends ChangeDialog {
   review() {
     const wish = this.wish();
     const valid = this.value.checkValidity();
-    const plan = valid ? planOf(this.base.status, this.base.config, wish) : ["Give a whole number from 0 to 100"];
+    const plan = valid ? planOf(this.base.status, this.base.config, wish, this.latest().rollout) : ["Give a whole number from 0 to 100"];
     renderWhenChanged(this.plan, plan.length ? plan : ["Nothing: this is what is in force"], (lines) => lines.map((line) => el("li", {}, line)));
     this.confirm.disabled = !valid || !plan.length || this.stale;
     this.again.hidden = !this.stale;
@@ -192,7 +198,7 @@ class RollbackDialog extends ChangeDialog {
   }
 
   review() {
-    renderWhenChanged(this.plan, rollbackPlanOf(this.base.status), (lines) => lines.map((line) => el("li", {}, line)));
+    renderWhenChanged(this.plan, rollbackPlanOf(this.base.status, this.latest().rollout), (lines) => lines.map((line) => el("li", {}, line)));
     this.confirm.disabled = false;
   }
 
@@ -201,12 +207,80 @@ class RollbackDialog extends ChangeDialog {
   }
 }
 
-function outcome({ percentage, enabled, revision, persisted, note }) {
-  const where = persisted ? `in the file, revision ${revision}` : "as an override";
-  return `${asClock(Date.now() / 1000)}: ${percentage} %, ${enabled ? "enabled" : "not enabled"}, ${where}.${note ? ` Note: ${note}.` : ""}`;
+// One dialog for every order to the controller of a staged rollout.
+class OrderDialog extends ChangeDialog {
+  constructor(...rest) {
+    super("order", null, ...rest);
+    [this.check, this.reason, this.reasonLabel, this.keep] = ["order-check", "order-reason", "order-reason-label", "order-keep"].map(byId);
+    for (const word of ["pause", "resume", "promote", "abort"]) {
+      byId(`open-${word}`).addEventListener("click", (event) => {
+        this.word = word;
+        this.opener = event.currentTarget;
+        this.open();
+      });
+    }
+    this.dialog.querySelector("form").addEventListener("input", () => this.review());
+  }
+
+  open() {
+    this.rollout = this.latest().rollout;
+    super.open();
+  }
+
+  start() {
+    const title = this.word[0].toUpperCase() + this.word.slice(1);
+    setText(byId("order-title"), `${title} the rollout`);
+    setText(this.confirm, `${title} now`);
+    this.confirm.classList.toggle("danger", this.word === "abort");
+    this.dialog.querySelector(".override").hidden = this.word !== "promote";
+    byId("order-keep-label").hidden = this.word !== "abort";
+    this.keep.checked = false;
+    this.reason.value = "";
+    const open = this.rollout.checks.filter(({ verdict, name }) => verdict !== "GO" && !Object.hasOwn(this.rollout.overrides, name));
+    this.check.replaceChildren(el("option", { value: "" }, "none"), ...open.map(({ name, verdict }) => el("option", { value: name }, `${name} (${verdict})`)));
+  }
+
+  // A promotion is meant for one stage; everything else is so whatever comes into force.
+  notice() {
+    if (!this.dialog.open || this.busy || this.stale) return;
+    const { rollout } = this.latest();
+    if (rollout.stage === this.rollout.stage && rollout.phase === this.rollout.phase) return;
+    this.rollout = { ...rollout, stage: this.rollout.stage };
+    if (rollout.stage !== this.rollout.stage) {
+      this.stale = true;
+      setText(this.trouble, `Meanwhile stage ${rollout.stage} has begun. Nothing was ordered; close this and look again.`);
+    }
+    this.review();
+  }
+
+  review() {
+    this.reasonLabel.hidden = this.check.value === "";
+    this.reason.required = this.check.value !== "";
+    renderWhenChanged(this.plan, orderPlanOf(this.word, this.rollout, { keep: this.keep.checked, check: this.check.value }), (lines) => lines.map((line) => el("li", {}, line)));
+    this.confirm.disabled = this.stale;
+  }
+
+  refused(status, body) {
+    if (status === 401) super.refused(status, body);
+    else setText(this.trouble, status === 504 ? `No answer: ${body.detail}.` : `Not obeyed: ${body.detail}.`);
+  }
+
+  outcome({ why }) {
+    return `${asClock(Date.now() / 1000)}: ${why}.`;
+  }
+
+  send() {
+    const order = { order: this.word };
+    if (this.word === "promote") {
+      order.stage = this.rollout.stage;
+      if (this.check.value) Object.assign(order, { check: this.check.value, reason: this.reason.value.trim() });
+    }
+    if (this.word === "abort" && this.keep.checked) order.keep = true;
+    return this.request("POST", "rollout/orders", order);
+  }
 }
 
 export function setUpChanges(latest, done) {
-  const dialogs = [new SetDialog(latest, done), new RollbackDialog(latest, done)];
+  const dialogs = [new SetDialog(latest, done), new RollbackDialog(latest, done), new OrderDialog(latest, done)];
   return (status) => dialogs.forEach((dialog) => dialog.notice(status));
 }

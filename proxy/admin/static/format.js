@@ -54,6 +54,15 @@ export function asAgo(seconds) {
   return span < 172_800 ? `${(span / 3600).toFixed(0)} h ago` : `${(span / 86_400).toFixed(0)} d ago`;
 }
 
+// A length of time, to two units: "45 s", "3 min 20 s", "1 h 5 min".
+export function asSpan(seconds) {
+  if (!isNumber(seconds)) return DASH;
+  const whole = Math.max(Math.round(seconds), 0);
+  if (whole < 60) return `${whole} s`;
+  const [large, small, names] = whole < 3600 ? [Math.floor(whole / 60), whole % 60, ["min", "s"]] : [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), ["h", "min"]];
+  return small ? `${large} ${names[0]} ${small} ${names[1]}` : `${large} ${names[0]}`;
+}
+
 // A range of buckets: "buckets 0–9", "bucket 0", "no bucket".
 export function asBuckets(from, to) {
   if (to <= from) return "no bucket";

@@ -9,13 +9,14 @@ import { showConfiguration, showEvents, showFallbacks } from "./lists.js";
 import { readConfig, readStatus } from "./model.js";
 import { drawShare, showOverview } from "./overview.js";
 import { drawSources, showSources } from "./sources.js";
+import { readRollout, showStaged } from "./staged.js";
 import { follow } from "./stream.js";
 
 const HIDDEN_FOR_MS = 30_000;
 const KEPT_EVENTS = 50;
 const OLD_S = 5; // figures older than this while connected: the status can't be had
 const MARKED = new Set(["rollout_changed", "kill_switch"]);
-const kept = { status: null, config: null, configOf: null, at: null, points: [], events: [], fresh: false, lostAt: null, lostWhy: "", heardAt: 0, assets: null };
+const kept = { status: null, config: null, configOf: null, at: null, points: [], events: [], fresh: false, lostAt: null, lostWhy: "", heardAt: 0, assets: null, rollout: null, rolloutAt: 0 };
 
 const noticeInDialogs = setUpChanges(
   () => kept,
@@ -40,9 +41,21 @@ const stream = follow({
     if (name === "hello") kept.assets = data.assets;
     if (name === "points") onPoints(data);
     if (name === "notables") onNotables(data);
+    if (name === "rollout") onRollout(data);
     if (name === "status") onStatus(data);
   },
 });
+
+function onRollout(data) {
+  kept.rollout = readRollout(data);
+  kept.rolloutAt = Date.now() / 1000 - kept.rollout.heard_s;
+  showRollout();
+}
+
+// Also when nothing comes: a controller that is not heard any more is shown as such.
+function showRollout() {
+  if (kept.rollout) showStaged(kept.rollout, Date.now() / 1000 - kept.rolloutAt, kept.status?.names);
+}
 
 function onPoints(points) {
   kept.points = (kept.fresh ? points : [...kept.points, ...points]).filter((point) => point.at > points.at(-1).at - SPAN_S);
@@ -88,6 +101,7 @@ function show() {
   showFallbacks(status);
   showEvents(kept.events, kept.points[0]?.at ?? kept.at);
   showConfiguration(status, kept.at);
+  showRollout();
   showLink();
 }
 
@@ -113,7 +127,10 @@ function showLink() {
   setText(byId("lost"), text);
 }
 
-setInterval(showLink, 1000);
+setInterval(() => {
+  showLink();
+  showRollout();
+}, 1000);
 
 let hiding = null;
 document.addEventListener("visibilitychange", () => {
