@@ -132,6 +132,13 @@ def test_orders_after_the_end_are_refused() -> None:
             obey(PLAN, replace(HELD, phase=Phase.COMPLETED), Order(kind))
 
 
+def test_a_promotion_that_was_meant_for_another_stage_is_refused() -> None:
+    at_two = State(Phase.JUDGING, stage=2, percentage=50, enabled=True)
+    with pytest.raises(Refused, match="meant for stage 1, and stage 2 has begun"):
+        obey(PLAN, at_two, Order(OrderKind.PROMOTE, stage=1))
+    assert obey(PLAN, at_two, Order(OrderKind.PROMOTE, stage=2)).state.approved
+
+
 def test_promote_before_a_stage_is_refused_and_abort_before_one_changes_nothing() -> None:
     with pytest.raises(Refused, match="no stage has begun"):
         obey(PLAN, State(), Order(OrderKind.PROMOTE))
