@@ -2,13 +2,16 @@
 
 import argparse
 import math
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 NAME: Final = "demo"
-HELP: Final = "everything on this machine, in about a minute: gallery, sidecar, users, rollout, outage, rollback"
+HELP: Final = (
+    "everything on this machine, in about a minute: gallery, users, a staged rollout, outage, automatic rollback"
+)
 EXAMPLE: Final = "cutover demo --keep"
 
 # The extra's modules, each by the name it is imported by.
@@ -35,17 +38,34 @@ def _output(text: str) -> str:
     return text
 
 
+def _new_file(text: str) -> Path:
+    """Refuse a journal that has other rollouts in it, or that can't be made."""
+    path = Path(text).absolute()
+    if path.exists():
+        raise argparse.ArgumentTypeError(f"{text} is there already")
+    if not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"can't write in {path.parent}")
+    return path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--keep", action="store_true", help="leave it running after the story and print the URLs")
     parser.add_argument("--json", metavar="FILE", type=_output, help="write the summary as JSON; - is standard output")
     parser.add_argument(
-        "--duration-scale", type=_positive, default=1.0, metavar="N", help="make every phase N times as long"
+        "--journal", metavar="FILE", type=_new_file, help="keep the rollout's journal there, for cutover report"
+    )
+    parser.add_argument(
+        "--duration-scale",
+        type=_positive,
+        default=1.0,
+        metavar="N",
+        help="make every phase N times as long (shorter ones only as far as the checks can be decided)",
     )
     parser.add_argument(
         "--rate",
         type=_positive,
-        default=130.0,
+        default=80.0,
         metavar="N",
         help="requests a second (moto manages about 300)",
     )
@@ -90,5 +110,12 @@ def execute(args: argparse.Namespace) -> int:
         latency_factor=0.0 if args.no_added_latency else DEFAULT_FACTOR,
     )
     return run_demo(
-        DemoOptions(gallery, rate=args.rate, duration_scale=args.duration_scale, keep=args.keep, json_to=args.json)
+        DemoOptions(
+            gallery,
+            rate=args.rate,
+            duration_scale=args.duration_scale,
+            keep=args.keep,
+            json_to=args.json,
+            journal=args.journal,
+        )
     )

@@ -14,6 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from proxy.demo.sidecar import Gate
 from proxy.demo.stats import (
     Quantiles,
     Record,
@@ -30,6 +31,7 @@ NO_FIGURE: Final = "·"
 LEGACY_STYLE: Final = "dodger_blue2"
 TARGET_STYLE: Final = "green3"
 COVER_STYLE: Final = "dark_orange"
+VERDICT_STYLES: Final = {"GO": "green3", "HOLD": "yellow3", "NO_GO": "bold red"}
 _WINDOW_S: Final = 2.0
 _BAR_CELLS: Final = 32  # with its labels, fits 80 columns
 _TARGET_CELL: Final = "━"
@@ -50,7 +52,6 @@ class Scene:
 
     title: str
     percentage: int
-    position: tuple[int, int]
     elapsed_s: float
     length_s: float
     now_s: float
@@ -58,6 +59,7 @@ class Scene:
     phase_records: Sequence[Record]
     records: Sequence[Record]
     users_off_side: int
+    gate: Gate | None = None
 
     @property
     def recent(self) -> list[Record]:
@@ -153,6 +155,17 @@ def _table(scene: Scene) -> Table:
     return table
 
 
+def _gate_line(gate: Gate | None) -> Text:
+    """What the controller says: its phase, and each check in the colour of its verdict."""
+    if gate is None:
+        return Text("  rollout     not started")
+    line = Text.assemble("  rollout     ", (gate.phase.replace("_", " "), "bold"), "   ")
+    for number, (name, verdict) in enumerate(gate.checks):
+        line.append(f"{' · ' if number else ''}{name} ", style="grey62")
+        line.append(verdict, style=VERDICT_STYLES.get(verdict, ""))
+    return line
+
+
 class TerminalDisplay:
     """A live picture for a terminal."""
 
@@ -184,11 +197,10 @@ class TerminalDisplay:
         self._live.update(Panel(self._picture(scene), title=self._heading, border_style="grey50"))
 
     def _picture(self, scene: Scene) -> Group:
-        number, of = scene.position
         phase = Text.assemble(
             (f" {scene.percentage:>3} % ", "bold reverse"),
             ("  " + scene.title, "bold"),
-            f"   phase {number} of {of}, {max(0.0, scene.length_s - scene.elapsed_s):.0f} s left",
+            f"   for {scene.elapsed_s:.0f} s, at least {scene.length_s:.0f} s",
         )
         errors, off = scene.client_errors, scene.users_off_side
         verdict = Text.assemble(
@@ -203,7 +215,8 @@ class TerminalDisplay:
         log = [Text(f"  {line}", style="grey62") for line in self._events[-_EVENT_LINES:]]
         log += [Text()] * (_EVENT_LINES - len(log))
         blank = Text()
-        return Group(phase, blank, _bar(scene), blank, _table(scene), blank, fallbacks, verdict, blank, *log)
+        gate = _gate_line(scene.gate)
+        return Group(phase, blank, _bar(scene), gate, blank, _table(scene), blank, fallbacks, verdict, blank, *log)
 
 
 class LineDisplay:
@@ -236,6 +249,8 @@ class LineDisplay:
             own = [record for record in recent if which(record)]
             parts.append(f"{name} {len(own) / scene.window_s:>3.0f}/s p95 {as_ms(quantiles(own).p95_s):>4} ms")
         parts.append(f"stood in {sum(map(covered_by_legacy, recent)) / scene.window_s:>3.0f}/s")
+        if scene.gate is not None:
+            parts.append(f"{scene.gate.phase} {scene.gate.verdict}")
         parts.append(f"client errors {scene.client_errors}  off side {scene.users_off_side}")
         self._line("  ".join(parts))
 

@@ -24,7 +24,7 @@ from proxy.demo.seed import Seed, make_description, make_title
 from proxy.demo.stats import Record
 from proxy.demo.traffic import Answer, KnownImage, Request, User, as_record, deletable
 
-DEFAULT_RATE: Final = 130.0
+DEFAULT_RATE: Final = 80.0
 MIX: Final = {"get": 68, "list": 20, "update": 6, "upload": 4, "delete": 2}
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _EXPECTED: Final = {"get": 200, "list": 200, "upload": 201, "update": 200, "delete": 204}
@@ -61,6 +61,10 @@ class Load:
     def stop(self) -> None:
         """Start no more requests; `run` returns when those under way are over."""
         self._running = False
+
+    def slow_down(self, factor: float) -> None:
+        """Go on with so much of the traffic."""
+        self._rate *= factor
 
     async def run(self) -> None:
         """Send until `stop`, then wait for the answers."""

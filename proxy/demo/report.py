@@ -1,5 +1,7 @@
 """The end of the demo, for people: what happened in each phase, how fast, and whether it passed."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +24,7 @@ _LEGEND = (
     "share sent: of the reads, to the Image Service first; share in: of the users, with a bucket below the "
     "percentage; p95 in ms; off side: users answered by the wrong source."
 )
+_ENDS = {"completed": ("completed", "bold green"), "rolled_back": ("rolled back", "bold red")}
 _NAMES = {"postgresql": "PostgreSQL", "image_service": "Image Service"}
 
 
@@ -137,6 +140,8 @@ def print_report(console: Console, summary: Summary) -> None:
     console.print()
     console.print(_latency_table(summary))
     console.print()
+    for line in _rollout_lines(summary):
+        console.print(line)
     console.print(Text(f"Legacy stood in for the Image Service: {as_reasons(summary.fallbacks)}"))
     hits = as_percent(summary.cache_hit_ratio)
     same = "the same in both sources" if summary.sources_agree else "NOT the same in both sources"
@@ -146,6 +151,23 @@ def print_report(console: Console, summary: Summary) -> None:
         console.print(Text(f"  {example}", style="red"))
     console.print()
     console.print(_verdict(summary))
+
+
+def _rollout_lines(summary: Summary) -> Iterator[Text]:
+    """What the controller did, each time it was started."""
+    if summary.rehearsed is not None:
+        done = summary.rehearsed
+        yield Text(
+            f"Rehearsed with {done.users} test users: on the Image Service after {done.to_target_s:.2f} s, "
+            f"back on PostgreSQL after {done.to_legacy_s:.2f} s."
+        )
+    harmed = summary.harmed
+    for number, end in enumerate(summary.rollouts, 1):
+        word, style = _ENDS.get(end.phase, (end.phase, ""))
+        line = Text.assemble(f"Rollout {number}: ", (word, style))
+        if number == harmed and summary.back_s is not None:
+            line.append(f" by itself, users on PostgreSQL again {summary.back_s:.1f} s after the Image Service died")
+        yield line.append(f": {end.brief}.")
 
 
 def _verdict(summary: Summary) -> Text:

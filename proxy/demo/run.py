@@ -19,8 +19,9 @@ from proxy.demo.gallery import Gallery, GalleryOptions
 from proxy.demo.load import DEFAULT_RATE
 from proxy.demo.processes import StartError
 from proxy.demo.report import added_latency_note, print_report
+from proxy.demo.rollout import PLAN_NOTE, Rollout, hold_of
 from proxy.demo.sidecar import BREAKER_OPEN_FOR, TARGET_TIMEOUT, Sidecar, SidecarError
-from proxy.demo.story import Story
+from proxy.demo.story import Story, World
 from proxy.demo.summary import Summary
 
 LINGER_RATE: Final = 20.0
@@ -37,6 +38,7 @@ class DemoOptions:
     duration_scale: float = 1.0
     keep: bool = False
     json_to: str | None = None
+    journal: Path | None = None
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -92,22 +94,25 @@ class _Demo:
             f"in both sources, the sidecar on {sidecar.url}."
         )
         self._say(added_latency_note(gallery.options.latency_factor))
+        self._say(PLAN_NOTE)
         self._say(
             f"For a short demo, the sidecar gives the Image Service {TARGET_TIMEOUT} to answer and its circuit "
             f"breaker tries again after {BREAKER_OPEN_FOR}; PostgreSQL runs without fsync."
         )
         heading = f" cutover demo · {len(content.users)} users · {self._options.rate:g} requests/s "
         with open_display(self._console, heading) as display:
-            story = Story(gallery, sidecar, display, self._options.rate)
+            rollout = Rollout(gallery.work_dir, self._options.journal or gallery.work_dir / "rollout.db", stack)
+            hold_s = hold_of(self._options.duration_scale, self._options.rate)
+            story = Story(World(gallery, sidecar, rollout, display), self._options.rate, hold_s)
             try:
-                summary = await story.play(self._options.duration_scale)
+                summary = await story.play()
             except* (SidecarError, StartError) as group:
                 raise StartError(f"the rollout stopped: {group.exceptions[0]}") from None
         self.summary = summary
         print_report(self._console, summary)
         self._write_json(summary)
         if self._options.keep:
-            self._print_urls(gallery, sidecar)
+            self._print_urls(gallery, sidecar, rollout)
             await story.linger(LINGER_RATE)
         return 0 if summary.passed else 1
 
@@ -123,7 +128,7 @@ class _Demo:
         else:
             Path(self._options.json_to).write_text(text + "\n")
 
-    def _print_urls(self, gallery: Gallery, sidecar: Sidecar) -> None:
+    def _print_urls(self, gallery: Gallery, sidecar: Sidecar, rollout: Rollout) -> None:
         user, image = next((i.user_id, i.id) for i in gallery.content.images if i.user_id.isascii())
         json_type = "-H 'Content-Type: application/json'"
         percentage = '{"percentage": 50, "enabled": true}'
@@ -131,9 +136,10 @@ class _Demo:
         faults = '{"error_ratio": 0.3}'
         lines = [
             "",
-            f"Left running at 0 %, with {LINGER_RATE:g} requests/s. Ctrl-C ends and removes everything.",
+            f"Left running at 100 %, with {LINGER_RATE:g} requests/s. Ctrl-C ends and removes everything.",
             f"  the gallery, through the sidecar   {sidecar.url}",
-            f"  the sidecar's admin API            {sidecar.admin_url}",
+            f"  the sidecar's live page and API    {sidecar.admin_url}",
+            f"  the rollout's journal              {rollout.journal}",
             f"  the legacy API                     {gallery.legacy_url}",
             f"  the Image Service                  {gallery.image_service_url}   (token: {gallery.token_file})",
             f"  PostgreSQL                         {mask_password(gallery.postgres_url)}   (schema {gallery.schema})",
@@ -143,6 +149,7 @@ class _Demo:
             f"  curl -i -H 'X-User-Id: {user}' {sidecar.url}/images/{image}",
             f"  curl -X PATCH {json_type} -d '{percentage}' {sidecar.admin_url}/rollout",
             f"  curl -X PUT {token} -d '{faults}' {gallery.image_service_url}/internal/faults",
+            f"  cutover rollout status --journal {rollout.journal}",
             f"  curl -s {sidecar.admin_url}/status        (rates, p95 and fallbacks of both sources)",
             f"  tail -f {sidecar.log_file}        (requests that fell back, and events)",
             "Undo the faults with -d '{}', and POST to /rollback to send everybody back.",

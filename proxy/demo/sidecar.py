@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,51 @@ from proxy.demo.gallery import Gallery
 from proxy.demo.processes import Launch, Signals, StartError, free_port, start_child, wait_listening
 from proxy.demo.stats import LEGACY, TARGET
 
-TARGET_TIMEOUT: Final = "1s"
+TARGET_TIMEOUT: Final = "2s"
 BREAKER_OPEN_FOR: Final = "2s"
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 COMMAND: Final = (sys.executable, "-m", "proxy")
 _READY_S: Final = 15.0
 _START_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the controller of the rollout said last: its phase, its verdict, each check's verdict and why."""
+
+    phase: str
+    verdict: str
+    why: str
+    checks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the admin API, asked for and answered at these seconds of the loop's clock.
+
+    `share` is the percentage of users that move, `everywhere` says that every worker has that configuration.
+    """
+
+    asked_s: float
+    heard_s: float
+    share: int
+    everywhere: bool
+    gate: Gate | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What the controller has said of everything."""
+        return self.gate.verdict if self.gate is not None else ""
+
+    @property
+    def phase(self) -> str:
+        """What the controller does."""
+        return self.gate.phase if self.gate is not None else ""
+
+    @property
+    def why(self) -> str:
+        """Its reason."""
+        return self.gate.why if self.gate is not None else ""
 
 
 class SidecarError(RuntimeError):
@@ -70,6 +110,11 @@ class Sidecar:
         return f"http://127.0.0.1:{self._admin_port}"
 
     @property
+    def config_file(self) -> Path:
+        """Its configuration, which the rollout changes."""
+        return self._gallery.work_dir / "cutover.yaml"
+
+    @property
     def log_file(self) -> Path:
         """Where its log goes."""
         return self._gallery.work_dir / "sidecar.log"
@@ -89,7 +134,7 @@ class Sidecar:
 
     async def _start_once(self, stack: AsyncExitStack) -> None:
         work_dir = self._gallery.work_dir
-        config = work_dir / "cutover.yaml"
+        config = self.config_file
         config.write_text(yaml.safe_dump(sidecar_config(self._gallery, self._port, self._admin_port)))
         path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
         argv = [*self._command, "run", "-c", str(config)]
@@ -115,21 +160,26 @@ class Sidecar:
         except aiohttp.ClientError:
             return None
 
-    async def set_percentage(self, percentage: int) -> None:
-        """`PATCH /rollout`; when this returns, every new request is decided by it. Raises SidecarError."""
-        await self._change("PATCH", "/rollout", {"percentage": percentage, "enabled": True})
+    async def look(self) -> Seen:
+        """Look at what is in force, and at what the controller says. Raises SidecarError."""
+        clock = asyncio.get_running_loop().time
+        asked_s = clock()
+        status, told = await asyncio.gather(self._read("/status"), self._read("/rollout/controller"))
+        if status is None:
+            raise SidecarError("GET /status is not answered")
+        share = int(status["percentage"]) if status["enabled"] else 0
+        everywhere = all(worker["revision"] == status["revision"] for worker in status["workers"])
+        return Seen(asked_s, clock(), share, everywhere, None if told is None else _gate(told))
 
-    async def roll_back(self) -> None:
-        """`POST /rollback`. Raises SidecarError."""
-        await self._change("POST", "/rollback", None)
-
-    async def _change(self, method: str, path: str, document: dict[str, Any] | None) -> None:
-        url = f"{self.admin_url}{path}"
+    async def _read(self, path: str) -> dict[str, Any] | None:
+        """The JSON of an answer; None for what is not there."""
         try:
-            async with self._session.request(method, url, json=document) as response:
-                text = await response.text()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            raise SidecarError(f"{method} {path}: {exc}") from exc
-        if status >= 300:
-            raise SidecarError(f"{method} {path} answered {status}: {text[:300]}")
+            async with self._session.get(f"{self.admin_url}{path}") as response:
+                return dict(await response.json()) if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
+            raise SidecarError(f"GET {path}: {exc}") from exc
+
+
+def _gate(told: dict[str, Any]) -> Gate:
+    checks = tuple((str(check["name"]), str(check["verdict"])) for check in told["checks"])
+    return Gate(str(told["phase"]), str(told["verdict"]), str(told["why"]), checks)

@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.demo.checks import SideReport, bucket_of, judge_sides
 from proxy.demo.latency import EPIC_AFTER_P95_MS, EPIC_BEFORE_P95_MS
+from proxy.demo.rollout import Rehearsed
 from proxy.demo.stats import (
     LEGACY,
     TARGET,
@@ -33,6 +34,21 @@ class PhaseTimes:
     percentage: int
     began_s: float
     ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutEnd:
+    """How one `cutover rollout start` ended."""
+
+    completed: bool
+    phase: str
+    why: str
+
+    @property
+    def brief(self) -> str:
+        """The first of its reasons, and how many more there are."""
+        first, *more = self.why.split("; ")
+        return f"{first} (and {len(more)} more)" if more else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +101,10 @@ class Summary:
     sources_agree: bool
     images_compared: int
     latency_factor: float
+    rollouts: tuple[RolloutEnd, ...] = ()
+    rehearsed: Rehearsed | None = None
+    harmed: int | None = None  # the number of the rollout during which the Image Service was killed
+    back_s: float | None = None  # from the fault to the first read that the rollout, not a fallback, gave to legacy
 
     @property
     def users_off_side(self) -> int:
@@ -103,6 +123,10 @@ class Summary:
             found.append("the two sources do not hold the same images")
         if any(phase.requests == 0 for phase in self.phases):
             found.append("a phase without traffic proves nothing")
+        if self.rollouts and self.back_s is None:
+            found.append("nobody was taken back from the dead Image Service")
+        if self.rollouts and not self.rollouts[-1].completed:
+            found.append(f"the rollout was not completed: {self.rollouts[-1].brief}")
         return found
 
     @property
@@ -118,6 +142,16 @@ class Summary:
             "users_off_side": self.users_off_side,
             **asdict(self),
         }
+
+
+def back_on_legacy_s(records: Sequence[Record], fault_s: float, percentage: int) -> float | None:
+    """Seconds from a fault until legacy answered, in its own right, a user who was in; None when it never did."""
+    ended = [
+        record.ended_s
+        for record in records
+        if is_legacy_read(record) and record.started_s >= fault_s and bucket_of(record.user) < percentage
+    ]
+    return min(ended) - fault_s if ended else None
 
 
 def _quantiles_of(records: Sequence[Record], which: Callable[[Record], bool]) -> Quantiles:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from proxy.cli import demo
+from proxy.rollout.journal import Journal, Kind
 
 
 def parse(*argv):
@@ -50,19 +51,37 @@ def start(tmp_path, *arguments):
     )
 
 
-def test_the_story_passes_in_front_of_the_real_sidecar(tmp_path):
-    with start(tmp_path, "--json", "summary.json") as process:
-        output, error = process.communicate(timeout=60)
+def test_the_story_passes_in_front_of_the_real_sidecar_and_leaves_a_journal(tmp_path):
+    with start(tmp_path, "--rate", "140", "--json", "summary.json", "--journal", "rollout.db") as process:
+        output, error = process.communicate(timeout=240)
     assert process.returncode == 0, output + error
     assert output.splitlines()[-1].lstrip().startswith("PASS")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["client_errors"], summary["users_off_side"], summary["sources_agree"]) == (0, 0, True)
     phases = summary["phases"]
-    assert [phase["percentage"] for phase in phases] == [0, 10, 50, 50, 50, 100, 0]
-    assert all(phase["sides"]["judged"] > 0 for phase in phases)
-    assert phases[3]["covered_reads"] > 0  # the Image Service is dead: legacy stands in
-    assert phases[5]["target_reads"] > 0
-    assert phases[5]["legacy_reads"] == phases[6]["target_reads"] == 0
+    assert all(phase["requests"] > 0 for phase in phases)
+    killed = next(number for number, phase in enumerate(phases) if phase["title"] == "Image Service killed")
+    assert (phases[killed]["percentage"], phases[killed + 1]["percentage"]) == (50, 0)
+    assert phases[killed]["covered_reads"] > 0  # the Image Service is dead: legacy stands in
+    assert [phase["percentage"] for phase in phases[-3:]] == [10, 50, 100]
+    assert phases[-1]["target_reads"] > 0
+    assert phases[killed + 1]["target_reads"] == phases[-1]["legacy_reads"] == 0
+    harmed, last = summary["rollouts"][summary["harmed"] - 1], summary["rollouts"][-1]
+    assert (harmed["phase"], last["phase"]) == ("rolled_back", "completed")
+    assert 0 < summary["back_s"] < 10
+    with Journal(tmp_path / "rollout.db", create=False) as journal:
+        steps = [entry.data["step"]["percentage"] for entry in journal.entries(Kind.DONE)]
+        assert steps[-4:] == [0, 10, 50, 100]
+        assert any(entry.data["ok"] for entry in journal.entries(Kind.REHEARSAL))
+        assert {entry.data["what"] for entry in journal.entries(Kind.MEASURED)} == {"found", "increase"}
+
+
+def test_a_journal_that_is_there_is_not_written_to(tmp_path, capsys):
+    (tmp_path / "rollout.db").touch()
+    for path in (tmp_path / "rollout.db", tmp_path / "none" / "rollout.db"):
+        with pytest.raises(SystemExit) as caught:
+            parse("--journal", str(path))
+        assert caught.value.code == 2
 
 
 def test_sigterm_ends_and_removes_everything(tmp_path):

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -7,8 +8,10 @@ from rich.console import Console
 from proxy.demo.display import LineDisplay, Scene, TerminalDisplay, as_clock, as_ms, as_percent, open_display
 from proxy.demo.report import added_latency_note, print_report
 from proxy.demo.run import mask_password
+from proxy.demo.scenes import Phases
+from proxy.demo.sidecar import Gate, Seen
 from proxy.demo.stats import Record
-from proxy.demo.summary import PhaseTimes, summarise, summarise_phase
+from proxy.demo.summary import PhaseTimes, RolloutEnd, back_on_legacy_s, summarise, summarise_phase
 
 INSIDE, OUTSIDE = "user-1", "user-3"  # buckets 59 and the one asserted below
 
@@ -76,6 +79,51 @@ def test_the_summary_is_plain_json():
     assert document["fallbacks"] == {"reset": 1}
 
 
+def rolled(*phases, back_s=1.25):
+    ends = tuple(RolloutEnd(phase == "completed", phase, "fallbacks: 9 of 9; user errors: 1") for phase in phases)
+    return replace(summary_of(RECORDS), rollouts=ends, harmed=1, back_s=back_s)
+
+
+def test_it_passes_only_when_the_rollout_went_back_from_the_fault_and_was_completed_after_all():
+    assert rolled("rolled_back", "completed").passed
+    assert rolled("rolled_back", "rolled_back", "completed").passed
+    assert "not completed: fallbacks: 9 of 9 (and 1 more)" in rolled("rolled_back", "rolled_back").failures[0]
+    assert "nobody was taken back" in rolled("completed", back_s=None).failures[0]
+    said = text_of(rolled("rolled_back", "completed"))
+    assert "Rollout 1: rolled back by itself, users on PostgreSQL again 1.2 s after the Image Service died" in said
+    assert "Rollout 2: completed" in said
+
+
+def test_back_on_legacy_is_the_first_read_that_no_fallback_gave_a_user_who_was_in():
+    records = [
+        record(started_s=4.0, ended_s=4.1),  # before the fault
+        record(started_s=5.1, ended_s=5.2, fallback="reset"),
+        record(OUTSIDE, started_s=5.1, ended_s=5.3),  # not one of those who were in
+        record(started_s=5.5, ended_s=6.5),
+        record(started_s=5.6, ended_s=6.0),
+    ]
+    assert back_on_legacy_s(records, 5.0, 60) == pytest.approx(1.0)
+    assert back_on_legacy_s(records[:3], 5.0, 60) is None
+
+
+async def test_a_phase_is_judged_from_where_it_was_seen_in_force_to_where_it_last_was(monkeypatch):
+    now = 10.0
+    monkeypatch.setattr(Phases, "clock", staticmethod(lambda: now))
+    console = Console(file=io.StringIO(), width=120)
+    with open_display(console, "x") as display:
+        phases = Phases(display, [], hold_s=5.0)
+        phases.begin()
+        phases.name({10: "ten"})
+        phases.open("none", 0, "begins", length_s=1.0)
+        looks = [Seen(11, 11.1, 0, True), Seen(12, 12.1, 10, False), Seen(13, 13.1, 10, True), Seen(14, 14.1, 10, True)]
+        for look in looks:
+            now = look.heard_s
+            phases.see(look)
+        assert (phases.share, phases.share_before) == (10, 0)
+        phases.close()
+    assert [(one.title, one.began_s, one.ended_s) for one in phases.done] == [("none", 10, 11), ("ten", 13.1, 14)]
+
+
 def text_of(summary):
     console = Console(file=io.StringIO(), width=120)
     print_report(console, summary)
@@ -120,7 +168,7 @@ def scene(clock_s=1.0):
     return Scene(
         title="some",
         percentage=60,
-        position=(1, 7),
+        gate=Gate("judging", "HOLD", "not enough", (("get p90", "HOLD"), ("fallbacks", "GO"))),
         elapsed_s=1.0,
         length_s=5.0,
         now_s=2.0,
@@ -151,4 +199,5 @@ def test_a_terminal_gets_a_picture():
         display.event(3.0, "SIGKILL")
         display.show(scene())
     text = console.file.getvalue()
-    assert all(part in text for part in ("heading", "Image Service, reads", "reset 1", "00:03  SIGKILL"))
+    parts = ("heading", "Image Service, reads", "reset 1", "00:03  SIGKILL", "judging   get p90 HOLD · fallbacks GO")
+    assert all(part in text for part in parts)
