@@ -6,6 +6,7 @@ stores and hooks ask.
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -98,7 +99,8 @@ class Endpoint:
         except TimeoutError:
             raise Unreachable("no answer in time") from None
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable((error.os_error.strerror or "can't connect").lower()) from error
+            number = error.os_error.errno  # asyncio has words of its own for it, with an address in them
+            raise Unreachable(os.strerror(number).lower() if number else "can't connect") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise Unreachable(f"it breaks off or does not speak HTTP ({type(error).__name__})") from error
         except OSError as error:
