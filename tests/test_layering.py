@@ -30,7 +30,8 @@ ALLOWED = {
         "telemetry",
     },
     "rollout": {"clocks", "core", "settings", "tasks", "telemetry"},
-    "cli": {"clocks", "core", "demo", "explain", "rollout", "settings", "supervisor"},
+    "report": {"core", "rollout", "settings", "telemetry"},
+    "cli": {"clocks", "core", "demo", "explain", "report", "rollout", "settings", "supervisor"},
 }
 IMPURE = {"asyncio", "socket", "time", "random", "logging", "os", "threading", "datetime", "uvloop", "aiohttp"}
 
