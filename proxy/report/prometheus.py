@@ -4,7 +4,8 @@ Counts are each sidecar's counters as they stood at the ends of an interval, one
 what falls between the last scrape of one interval and the first of the next would be lost, and an error with it.
 Histograms, which only give curves and shares, are `increase`d. An interval without samples is no measurement. What
 comes back takes the way of the journal's own records (`rollout.measured`), so that both mean the same. Neighbours:
-`cutover report` asks, `collect` fills in.
+`cutover report` asks, `scraped` makes measurements of the answers,
+`collect` fills in.
 """
 
 import asyncio
@@ -17,14 +18,10 @@ from proxy.core.model import Role
 from proxy.report.collect import Asked
 from proxy.report.figures import Measurement
 from proxy.report.findings import Run, Sources
-from proxy.report.measured import read_record
+from proxy.report.scraped import SIDECAR_LABELS, Points, measurements_of, spans_between
 from proxy.report.wording import minute, span
-from proxy.rollout.history import increases
 from proxy.rollout.http import Endpoint, Unreachable
-from proxy.rollout.measured import measured_as_json
-from proxy.rollout.meter import Breaker, Metered
 from proxy.rollout.reading import BUCKET, Key, bound_label
-from proxy.rollout.tally import Layout
 from proxy.settings.addresses import UpstreamUrl
 from proxy.telemetry.exposition import (
     ATTEMPT_DURATION,
@@ -44,16 +41,8 @@ _BEFORE_S: Final = 24 * 3600.0
 _AFTERWARDS_S: Final = 24 * 3600.0
 _LEAST_STEP_S: Final = 60.0  # four scrapes of 15 s, or an increase has nothing to go by
 _INTERVALS: Final = 240
-_REJECTING: Final = 2
 _COUNTERS: Final = {one.name: one.labels for one in (ATTEMPTS, DECISIONS, FALLBACKS, RELOADS, REQUESTS, TRUNCATED)}
 _HISTOGRAM: Final = {BUCKET: (*ATTEMPT_DURATION.labels, "le")}
-_INSTANCE: Final = ("job", "instance")
-
-Points = Mapping[Key, Mapping[float, float]]
-"""Values by series and time."""
-
-Span = tuple[float, float, Mapping[Key, float]]
-"""From when to when, and what was counted."""
 
 
 class Questions:
@@ -101,7 +90,7 @@ class Questions:
         return await self._range(name, f"sum by ({', '.join(labels)}) ({grown})", labels, times)
 
     async def _counter(self, name: str, labels: tuple[str, ...], times: tuple[float, float, float]) -> Points:
-        every = (*labels, *_INSTANCE)
+        every = (*labels, *SIDECAR_LABELS)
         return await self._range(name, f"sum by ({', '.join(every)}) ({name}{self._selector})", every, times)
 
     async def _range(
@@ -148,62 +137,17 @@ async def ask_prometheus(
                 counters, histograms, states = await asyncio.gather(
                     questions.counters(*times), questions.histograms(*times), questions.breakers(*times)
                 )
-                measured = _measurements(run, sources, _spans(counters, histograms), states)
+                measured = measurements_of(run, sources, spans_between(counters, histograms), states)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Unreachable("what it answers is no result of a query") from error
     text = f"the {span(_BEFORE_S)} up to {minute(began)} UTC, as Prometheus has them"
     whole = [(began - _BEFORE_S, began, {key: points[at] for key, points in before.items() for at in points})]
-    baseline = _measurements(run, sources, whole, {}) if before else []
+    baseline = measurements_of(run, sources, whole, {}) if before else []
     return Asked(str(url), sources, baseline[0] if baseline else None, text, tuple(measured))
-
-
-def _spans(counters: Points, histograms: Points) -> list[Span]:
-    """Each interval, from one moment of which anything is known to the next, and what was counted in it."""
-    by_sidecar: dict[float, dict[Key, dict[Key, float]]] = {}
-    for key, points in counters.items():
-        for at, value in points.items():
-            by_sidecar.setdefault(at, {}).setdefault(key[-len(_INSTANCE) :], {})[key[: -len(_INSTANCE)]] = value
-    spans: list[Span] = []
-    last: dict[Key, dict[Key, float]] = {}
-    began: float | None = None
-    for at, sidecars in sorted(by_sidecar.items()):
-        grown: dict[Key, float] = {}
-        for sidecar, now in sidecars.items():
-            for key, increase in increases(last.get(sidecar), now):
-                grown[key] = grown.get(key, 0.0) + increase
-            last[sidecar] = now
-        if began is not None:
-            grown.update({key: points[at] for key, points in histograms.items() if at in points})
-            spans.append((began, at, grown))
-        began = at
-    return spans
-
-
-def _measurements(run: Run, sources: Sources, spans: Iterable[Span], states: Points) -> list[Measurement]:
-    layout = Layout({Role.LEGACY: sources.legacy, Role.TARGET: sources.target}, {})
-    found, rejecting = [], False
-    for began, ended, grown in spans:
-        worst = int(max((points[ended] for points in states.values() if ended in points), default=0))
-        breaker = Breaker(worst, int(worst == _REJECTING and not rejecting))
-        rejecting = worst == _REJECTING
-        metered = Metered(grown, ended, began, ended - began, breakers={sources.target: breaker})
-        standing = {"what": "increase", "stage": 1, "phase": "", "percentage": _percentage(run, began, ended)}
-        found.append(read_record(run.number, {**standing, **measured_as_json(metered, layout)}).measurement)
-    return found
 
 
 def _joined(parts: Iterable[Points]) -> Points:
     return {key: points for part in parts for key, points in part.items()}
-
-
-def _percentage(run: Run, began: float, ended: float) -> int:
-    """What was in force for most of an interval; 0 before the first step and after a step back."""
-    middle = (began + ended) / 2
-    for stage in reversed(run.stages):
-        if middle >= stage.began:
-            went_back = stage.ended is not None and middle >= stage.ended and run.percentage != stage.percentage
-            return run.percentage if went_back else stage.percentage
-    return 0
 
 
 def _seconds(seconds: float) -> str:

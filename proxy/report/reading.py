@@ -4,9 +4,14 @@ Whatever strings it holds are made fit to be written: no control characters, no 
 direction of writing. Neighbours: `run_story` follows one run, `measured` reads its figures, `collect` asks.
 """
 
+import math
+import os
+import shutil
 import sqlite3
+import tempfile
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +20,7 @@ from proxy.report.checks_seen import read_results, unit_in
 from proxy.report.findings import CheckUnit, Note, Rehearsal, Run, Snapshot
 from proxy.report.measured import Record, read_record
 from proxy.report.run_story import RunStory
+from proxy.report.wording import LATEST_S
 from proxy.rollout.journal import Entry, Journal, Kind
 
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
@@ -45,7 +51,7 @@ def read_journal(path: Path) -> JournalFacts:
     if path.is_file() and path.stat().st_size == 0:
         raise UnreadableJournal(f"{path} is empty: no rollout has been started with it")
     try:
-        with Journal(path, create=False) as journal:
+        with _openable(path) as file, Journal(file, create=False) as journal:
             facts = _read(journal.entries(), path)
     except (sqlite3.Error, ValueError, RecursionError) as error:
         raise UnreadableJournal(f"{path} is damaged: {error}") from error
@@ -54,11 +60,26 @@ def read_journal(path: Path) -> JournalFacts:
     return facts
 
 
+@contextmanager
+def _openable(path: Path) -> Iterator[Path]:
+    """The journal where SQLite can open it: a copy when it was put away where nothing can be written."""
+    if not path.is_file() or os.access(path.parent, os.W_OK):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="cutover-report-") as directory:
+        for part in (path, path.with_name(f"{path.name}-wal")):
+            if part.is_file():
+                shutil.copyfile(part, Path(directory, part.name))
+        yield Path(directory, path.name)
+
+
 def _read(entries: Iterator[Entry], path: Path) -> JournalFacts:
     facts = JournalFacts()
     story: RunStory | None = None
     for entry in entries:
         try:
+            if not 0 <= entry.at <= LATEST_S:
+                raise ValueError("a time that is none")
             fit = replace(entry, data=made_fit(entry.data))
             _learn_units(fit, facts.units)
             if entry.kind is Kind.STARTED:
@@ -66,7 +87,7 @@ def _read(entries: Iterator[Entry], path: Path) -> JournalFacts:
                 story = RunStory(fit)
             elif not _take_aside(fit, facts) and story is not None:
                 story.take(fit)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             what = f"{path}: entry {entry.id} ({entry.kind.value}) is not as cutover writes it"
             raise UnreadableJournal(what) from error
     _end(story, facts)
@@ -132,7 +153,9 @@ def _snapshot(entry: Entry) -> Snapshot:
 
 
 def made_fit(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The same, every string in it fit for a text file that people read."""
+    """The same, every string in it fit for a text file that people read. Raises ValueError for NaN and infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number that is none")
     if isinstance(value, str):
         return _fit_text(value)
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ NOT_MEASURED: Final = "not measured"
 NOT_SUPPLIED: Final = "not supplied"
 LONGEST_REASON: Final = 240  # characters, where a reason is one of several things said
 NOTHING: Final = "—"
-_LATEST: Final = 253402300799.0  # the end of year 9999
+LATEST_S: Final = 253402300799.0  # the end of year 9999
 
 
 def moment(at: float) -> str:
@@ -99,7 +99,7 @@ def checked(value: float | None, unit: CheckUnit) -> str:
 
 
 def _utc(at: float) -> datetime:
-    return datetime.fromtimestamp(min(max(at, 0.0), _LATEST), UTC)
+    return datetime.fromtimestamp(min(max(at, 0.0), LATEST_S), UTC)
 
 
 def _two(whole: int, large: int, large_name: str, small: int, small_name: str) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from proxy.report.canvas import IN_A_FILE, IN_A_PAGE
 from proxy.report.composition import compose
 from proxy.report.document import Cell, Document, Figure, Listing, Paragraph, Section, Table, Tile, Tone
 from proxy.report.html import render_html
 from proxy.report.output import write_report
 from proxy.report.reading import made_fit
 from tests.page.browsing import CHROMIUM, launch
+from tests.page.test_contrast import contrast
 from tests.report.hostile import HOSTILE
 
 
@@ -174,3 +176,30 @@ def test_the_same_inputs_give_the_same_bytes(completed: Any, document: Document,
         "distributions.svg",
         "ratios.svg",
     }
+
+
+STYLE = (Path(__file__).resolve().parents[2] / "proxy" / "report" / "templates" / "style.css").read_text()
+READ, SEEN = 4.5, 3.0  # WCAG 2.2, 1.4.3 and 1.4.11
+PAIRS = [
+    *((tone, ground, READ) for tone in ("text", "muted", "accent") for ground in ("panel", "ground")),
+    *((tone, "panel", READ) for tone in ("good", "warn", "bad")),
+    *((tone, f"{tone}-soft", READ) for tone in ("good", "warn", "bad")),
+    *((line, ground, SEEN) for line in ("legacy", "target", "muted", "bad", "warn") for ground in ("panel", "band")),
+]
+
+
+def palettes() -> list[dict[str, str]]:
+    light, dark, *_ = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in (light, dark)]
+
+
+@pytest.mark.parametrize(("one", "other", "least"), PAIRS)
+def test_each_pair_of_colours_can_be_told_apart_in_light_and_dark(one: str, other: str, least: float) -> None:
+    for palette in palettes():
+        assert contrast(palette[one], palette[other]) >= least
+
+
+def test_the_plots_beside_the_markdown_have_the_colours_of_the_light_page() -> None:
+    light = palettes()[0]
+    for placeholder, css in IN_A_PAGE.items():
+        assert IN_A_FILE[placeholder] == light[css.removeprefix("var(--").removesuffix(")")]

@@ -1,5 +1,6 @@
 """Reading a journal: what the controller wrote, and everything else that a file may hold."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,48 @@ def test_an_entry_that_is_not_as_it_is_written_is_named(tmp_path: Path, data: st
         journal._connection.execute("INSERT INTO entries (run, at, kind, data) VALUES (1, 0, 'started', ?)", (data,))
     with pytest.raises(UnreadableJournal, match=r"entry 1|damaged"):
         read_journal(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (Kind.TICK, {"verdict": float("inf")}),
+        (Kind.MEASURED, {"to": 1e300}),
+        (Kind.MEASURED, {"user_errors": {"failures": -1, "total": 5}}),
+        (Kind.MEASURED, {"user_errors": {"failures": 0, "total": 10**400}}),
+        (Kind.MEASURED, {"bounds_s": None}),
+        (Kind.SNAPSHOT, {"checks": [{}]}),
+        (Kind.NOTE, {"text": "x", "value": "many"}),
+    ],
+)
+def test_a_number_that_is_none_is_refused_and_not_reported(
+    failed_journal: Path, tmp_path: Path, kind: Kind, change: Any
+) -> None:
+    path = tmp_path / "odd.db"
+    with Journal(failed_journal, create=False) as journal, Journal(path) as odd:
+        entries = list(journal.entries(Kind.STARTED, Kind.MEASURED, Kind.TICK))[:6]
+        for entry in entries:
+            odd.add(entry.kind, entry.at, entry.data, run=1)
+        like = next((entry.data for entry in entries if entry.kind is kind), {})
+        text = json.dumps({**like, **change})
+        odd._connection.execute("INSERT INTO entries (run, at, kind, data) VALUES (1, 1, ?, ?)", (kind.value, text))
+    with pytest.raises(UnreadableJournal, match=rf"entry 7 \({kind.value}\)"):
+        read_journal(path)
+
+
+def test_a_journal_that_was_put_away_read_only_is_read(
+    failed_journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may(place: Any, mode: int) -> bool:
+        return Path(place) != failed_journal.parent
+
+    monkeypatch.setattr("proxy.report.reading.os.access", may)
+    opened: list[Path] = []
+    journal = Journal
+    monkeypatch.setattr("proxy.report.reading.Journal", lambda path, create: (opened.append(path), journal(path))[1])
+    assert read_journal(failed_journal).runs[-1].phase == "rolled_back"
+    assert opened[0].parent != failed_journal.parent
+    assert not opened[0].exists(), "the copy is gone"
 
 
 def test_hostile_strings_anywhere_in_a_journal_do_no_harm(failed_journal: Path, tmp_path: Path) -> None:
