@@ -20,6 +20,7 @@ from proxy.report.sections.summary import TONES, write_summary
 from proxy.report.sections.timeline import write_timeline
 from proxy.report.sections.user_impact import write_user_impact
 from proxy.report.wording import LONGEST_REASON, NOT_MEASURED, NOTHING, count, duration, minute, share, shortened, span
+from proxy.rollout.decision import Phase
 
 
 def compose(findings: Findings) -> Document:
@@ -64,13 +65,16 @@ def _verdict(findings: Findings, conclusion: Conclusion) -> str:
             return f"{text}: {number} {'point is' if number == 1 else 'points are'} open"
         case _:
             to = "to" if conclusion.outcome is Outcome.ROLLED_BACK else "at"
-            return f"{text} {to} {findings.run.percentage} %: {shortened(findings.run.why, LONGEST_REASON)}"
+            why = "" if findings.run.why == findings.run.phase else f": {shortened(findings.run.why, LONGEST_REASON)}"
+            return f"{text} {to} {findings.run.percentage} %{why}"
 
 
 def _tiles(findings: Findings, conclusion: Conclusion) -> Iterator[Tile]:
     run, impact = findings.run, conclusion.impact
     moved = [event.at for event in run.events if event.topic in (Topic.STEP, Topic.BACK)]
     since = f"since {minute(moved[-1])}" if moved else "no step has been taken"
+    if run.phase == Phase.ABORTED:  # somebody else may have changed it
+        since = "as this rollout last put it"
     yield Tile("Users on the target", f"{run.percentage} %", since)
     errors = impact.user_errors
     tone = Tone.WARN if errors is None else Tone.GOOD if errors == 0 else Tone.BAD

@@ -33,9 +33,8 @@ def spans_between(counters: Points, histograms: Points) -> list[Span]:
     by_sidecar: dict[float, dict[Key, dict[Key, float]]] = {}
     for key, points in counters.items():
         for at, value in points.items():
-            by_sidecar.setdefault(at, {}).setdefault(key[-len(SIDECAR_LABELS) :], {})[key[: -len(SIDECAR_LABELS)]] = (
-                value
-            )
+            sidecar, own = key[-len(SIDECAR_LABELS) :], key[: -len(SIDECAR_LABELS)]
+            by_sidecar.setdefault(at, {}).setdefault(sidecar, {})[own] = value
     spans: list[Span] = []
     last: dict[Key, dict[Key, float]] = {}
     began: float | None = None

@@ -27,9 +27,10 @@ def minute(at: float) -> str:
     return _utc(at).strftime("%Y-%m-%d %H:%M")
 
 
-def clock_time(at: float) -> str:
-    """The time of day, as in `10:00`."""
-    return _utc(at).strftime("%H:%M")
+def period(began: float, ended: float) -> tuple[str, str]:
+    """Two times, to the minute, or to the second when they are close."""
+    write = moment if ended - began < 600 else minute
+    return write(began), write(ended)
 
 
 def span(seconds: float) -> str:

@@ -6,7 +6,18 @@ from proxy.report.conclusions import Conclusion, Outcome
 from proxy.report.document import Block, Cell, Listing, Paragraph, Section, Subheading, Table, Tone
 from proxy.report.findings import Findings, Topic
 from proxy.report.performance import Result
-from proxy.report.wording import LONGEST_REASON, NOT_SUPPLIED, duration, listed, minute, share, shortened, span, things
+from proxy.report.wording import (
+    LONGEST_REASON,
+    NOT_SUPPLIED,
+    duration,
+    listed,
+    minute,
+    period,
+    share,
+    shortened,
+    span,
+    things,
+)
 from proxy.rollout.decision import Phase
 
 TONES = {
@@ -43,15 +54,17 @@ def _moved(findings: Findings) -> str:
     if not stages:
         return f"No user has been moved {way} yet: the rollout is {run.phase} ({shortened(run.why, LONGEST_REASON)})."
     steps = " → ".join(f"{stage.percentage} %" for stage in stages)
-    end = f"{minute(run.ended)} UTC, in {span(run.ended - stages[0].began)}"
-    text = f"Between {minute(stages[0].began)} and {end}, users were moved {way} in {things(len(stages), 'stage')}"
+    began, ended = period(stages[0].began, run.ended)
+    took = span(run.ended - stages[0].began)
+    text = f"Between {began} and {ended} UTC, in {took}, users were moved {way} in {things(len(stages), 'stage')}"
     text += f" ({steps})."
     if run.phase == "completed":
         return f"{text} {run.percentage} % of users are on the target since {minute(stages[-1].began)}."
-    why = shortened(run.why, LONGEST_REASON)
+    why = "" if run.why == run.phase else f" ({shortened(run.why, LONGEST_REASON)})"
     if run.phase == Phase.ROLLED_BACK:
-        return f"{text} It was rolled back to {run.percentage} % ({why})."
-    return f"{text} The rollout is {run.phase} at {run.percentage} % ({why})."
+        return f"{text} It was rolled back to {run.percentage} %{why}."
+    was = "It was aborted" if run.phase == Phase.ABORTED else f"The rollout is {run.phase}"
+    return f"{text} {was} at {run.percentage} %{why}."
 
 
 def _checks(findings: Findings) -> str:
