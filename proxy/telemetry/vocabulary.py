@@ -78,6 +78,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "admin_change_refused": Event(
         ("info",), (*_CHANGE, "why"), "The admin API refused one: token, cross-site, `If-Match`, an unwritable file."
     ),
+    "rollout_order": Event(
+        ("info",), _CHANGE, "Somebody gave the staged rollout's controller an order by the live page, and it answered."
+    ),
     "live_page_failed": Event(("info",), ("error",), "The live page's observer failed and was started again."),
     "breaker": Event(
         ("warning",),
