@@ -7,6 +7,7 @@ stores and hooks ask.
 import asyncio
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -36,12 +37,15 @@ class Refusal(Exception):
 class Endpoint:
     """One place that is asked again and again. `async with` it."""
 
-    def __init__(self, url: UpstreamUrl, token: str | None = None, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: UpstreamUrl, token: str | None = None, timeout_s: float = 5.0, *, ca_file: str | None = None
+    ) -> None:
         self.name = str(url)
         self._base = url.base_path
         self._url = url
         self._token = token
         self._timeout_s = timeout_s
+        self._ca_file = ca_file  # whom to believe, instead of everybody that the system does
         self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
@@ -127,7 +131,8 @@ class Endpoint:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             path = self._url.socket_path
-            connector = aiohttp.UnixConnector(path) if path else aiohttp.TCPConnector(limit=4)
+            trust = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
+            connector = aiohttp.UnixConnector(path) if path else aiohttp.TCPConnector(limit=4, ssl=trust)
             self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._session
 
@@ -149,10 +154,10 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _detail(data: bytes) -> str | None:
-    """The reason in a problem+json, or in Prometheus' own form."""
+    """The reason in a problem+json, in Prometheus' own form, or in Kubernetes'."""
     try:
         answer = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    found = (answer.get("detail") or answer.get("error")) if isinstance(answer, dict) else None
+    found = (answer.get("detail") or answer.get("error") or answer.get("message")) if isinstance(answer, dict) else None
     return str(found)[:300] if found else None

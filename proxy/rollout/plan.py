@@ -119,12 +119,25 @@ class Observe(Section):
     cloudwatch: CloudWatch | None = Field(None, description="CloudWatch GetMetricData.")
 
 
+class ConfigMap(Section):
+    """A Kubernetes ConfigMap with the keys `percentage` and `enabled`, mounted into every sidecar's pod."""
+
+    name: Name = Field(description="Its name.")
+    namespace: OptionalName = Field(None, description="Where it is; the controller's own namespace if not said.")
+    sidecars: Url = Field(description="Every sidecar's admin port, by a headless Service: all addresses are asked.")
+    api: OptionalUrl = Field(None, description="The API server; the one of the cluster it runs in if not said.")
+    account: Annotated[str, _TEXT] = Field(
+        "/var/run/secrets/kubernetes.io/serviceaccount", description="The directory of the service account."
+    )
+
+
 class Apply(Section):
-    """Where the percentage is put: the configuration file, or every sidecar's admin API."""
+    """Where the percentage is put: the configuration file, every sidecar's admin API, or a ConfigMap."""
 
     file: OptionalText = Field(None, description="The configuration file, from the working directory.")
     sidecars: tuple[Url, ...] = Field(default=(), description="Admin ports; all are changed or none.")
-    token: OptionalSecret = Field(None, description="The token of those admin ports.")
+    configmap: ConfigMap | None = Field(None, description="A ConfigMap that is mounted into every sidecar's pod.")
+    token: OptionalSecret = Field(None, description="The token of the admin ports.")
 
 
 class Metric(Section):

@@ -51,8 +51,10 @@ def _in_places(plan: Plan) -> Iterator[Conflict]:
     observe, apply = plan.observe, plan.apply
     if bool(observe.sidecars) == bool(observe.prometheus):
         yield Conflict(("observe",), "needs sidecars or prometheus, one of the two")
-    if bool(apply.sidecars) == bool(apply.file):
-        yield Conflict(("apply",), "needs file or sidecars, one of the two")
+    if sum(map(bool, (apply.sidecars, apply.file, apply.configmap))) != 1:
+        yield Conflict(("apply",), "needs file, sidecars or configmap, one of them")
+    if apply.configmap is not None and apply.configmap.sidecars.scheme != "http":
+        yield Conflict(("apply", "configmap", "sidecars"), "must be the http:// URL of a headless Service")
     if len(set(apply.sidecars)) != len(apply.sidecars):
         yield Conflict(("apply", "sidecars"), "the same sidecar stands there twice")
     if len(set(observe.sidecars)) != len(observe.sidecars):

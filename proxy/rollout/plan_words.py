@@ -137,6 +137,8 @@ def _rules_in_words(plan: Plan) -> Iterator[str]:
         f" and CloudWatch in {plan.observe.cloudwatch.region}." if plan.observe.cloudwatch is not None else "."
     )
     where = plan.apply.file or f"an override on each of {', '.join(str(place) for place in plan.apply.sidecars)}"
+    if plan.apply.configmap is not None:
+        where = f"the ConfigMap {plan.apply.configmap.name}"
     yield f"Applied to {where}; the journal is {plan.journal}."
     owner = plan.owner
     yield f"Approved by {owner.approver or 'nobody yet'}, on call: {owner.on_call or 'nobody yet'}."

@@ -1,6 +1,7 @@
 """Where the percentage is put: one small interface, and the configuration file as the first of its kind.
 
-Neighbours: `sidecar_store` is the other kind, `controller` applies steps, `place` compares what is read.
+Neighbours: `sidecar_store` and `configmap_store` are the other kinds, `controller` applies steps, `place` compares
+what is read.
 """
 
 import asyncio
@@ -103,6 +104,10 @@ def open_store(plan: Plan, env: Mapping[str, str]) -> Store:
     """The store that a plan names."""
     if plan.apply.file is not None:
         return FileStore(Path(plan.apply.file), env)
+    if plan.apply.configmap is not None:
+        from proxy.rollout.configmap_store import ConfigMapStore  # noqa: PLC0415 - it imports this module
+
+        return ConfigMapStore(plan.apply.configmap, plan.apply.token, env)
     from proxy.rollout.sidecar_store import SidecarStore  # noqa: PLC0415 - it imports this module
 
     return SidecarStore(plan.apply.sidecars, plan.apply.token)

@@ -5,6 +5,7 @@
 | a change is made that is not to be written, or a rollback, until it is written | begins, and replaces an earlier one |
 | the file is read again, its `rollout` section as it was (a secret may have changed) | stays |
 | the file is read again, its `rollout` section written anew | ends |
+| the same, and a file that the section takes its values from has come to say what the override says | ends |
 | a change is written to the file | the one that was there ends; one made meanwhile stays |
 | a worker is replaced, the kill switch comes or goes | stays |
 
@@ -59,7 +60,8 @@ class RolloutState:
 def on_file(state: RolloutState, file: Share, section: str) -> RolloutState:
     """The file was read."""
     override = state.override
-    if override is not None and override.section != section:
+    caught_up = override is not None and state.file != file == override.share
+    if override is not None and (override.section != section or caught_up):
         override = None
     return replace(state, file=file, section=section, override=override)
 

@@ -30,11 +30,19 @@ def test_an_override_stands_above_the_file() -> None:
     assert (override.origin, override.at, override.section) == ("api", 7.0, "section 1")
 
 
+CAUGHT_UP = on_file(ROLLED_BACK, BACK, "section 1")
+
+
+def test_a_file_that_catches_up_with_the_override_settles_it_and_nothing_changes() -> None:
+    assert (CAUGHT_UP.override, CAUGHT_UP.share) == (None, BACK)
+
+
 @pytest.mark.parametrize(
     ("what", "state", "in_force"),
     [
         ("the same file again", on_file(ROLLED_BACK, FILE, "section 1"), BACK),
         ("another value of a placeholder", on_file(ROLLED_BACK, Share(60, enabled=True), "section 1"), BACK),
+        ("the override's value in a placeholder, then another", on_file(CAUGHT_UP, FILE, "section 1"), FILE),
         ("another section", on_file(ROLLED_BACK, Share(60, enabled=True), "section 2"), Share(60, enabled=True)),
         ("another section and back", on_file(on_file(ROLLED_BACK, FILE, "section 2"), FILE, "section 1"), FILE),
         ("the kill switch", on_kill_switch(on_kill_switch(ROLLED_BACK, engaged=True), engaged=False), BACK),
