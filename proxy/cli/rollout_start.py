@@ -31,6 +31,9 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no publi
     start.add_argument("--no-owner", action="store_true", help="go without an approver and an on-call (journalled)")
     start.add_argument("--no-rehearsal", action="store_true", help="go without a rehearsal (journalled)")
     start.add_argument("--journal", metavar="FILE", type=Path, help="instead of the plan's journal")
+    start.add_argument(
+        "--once", action="store_true", help="never begin again, and stay when it is over: for a Deployment"
+    )
     start.set_defaults(do=execute_start)
     rehearse = commands.add_parser(
         "rehearse",
@@ -49,7 +52,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def execute_start(args: argparse.Namespace) -> int:
     """Run it: 0 completed, 1 otherwise. Raises ConfigError."""
-    from proxy.rollout.journal import Journal, JournalError  # noqa: PLC0415 - `cutover run` does without
+    from proxy.cli.rollout_once import run_once  # noqa: PLC0415 - `cutover run` does without
+    from proxy.rollout.journal import Journal, JournalError  # noqa: PLC0415
     from proxy.rollout.lock import AlreadyRunning, controller_lock  # noqa: PLC0415
     from proxy.rollout.plan_file import load_plan  # noqa: PLC0415
 
@@ -59,6 +63,8 @@ def execute_start(args: argparse.Namespace) -> int:
     path = args.journal or Path(loaded.plan.journal)
     try:
         with controller_lock(path), Journal(path) as journal:
+            if args.once:
+                return run_once(lambda: asyncio.run(_run(args, loaded, journal)), journal, path)
             return asyncio.run(_run(args, loaded, journal))
     except (AlreadyRunning, JournalError) as error:
         print(f"cutover rollout start: {error}", file=sys.stderr)

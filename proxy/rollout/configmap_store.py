@@ -1,4 +1,4 @@
-"""The percentage in a Kubernetes ConfigMap that every sidecar's pod mounts (docs/adr/0006).
+"""The percentage in a Kubernetes ConfigMap that every sidecar's pod mounts (docs/adr/0010).
 
 Forward only the ConfigMap is written, and the kubelets bring it to the pods within a minute or two: the controller
 waits until the sidecars have it. Back, every sidecar is overridden at once by its admin API besides: the override
