@@ -1,31 +1,47 @@
 # syntax=docker/dockerfile:1
-FROM docker.io/library/python:3.11-slim-bookworm AS build
+# What is shipped is put together from nothing: Python, the libraries that it loads, a small shell, and cutover.
+# BASE by digest, and SOURCE_DATE_EPOCH, give the same layers again: `make image` sets the latter.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS build
+ARG EXTRAS=""
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+SHELL ["/bin/bash", "-o", "errexit", "-o", "pipefail", "-c"]
+# To compile the hot modules with; nothing of it gets into the image, so its version need not be pinned.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-# To compile the hot modules with; nothing of it gets into the image.
-RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY proxy ./proxy
-RUN python -m venv /opt/cutover \
- && PIP_CONSTRAINT=constraints.txt /opt/cutover/bin/pip install --no-cache-dir --disable-pip-version-check --no-compile . \
+# CUTOVER_SCRATCH: a directory of the same name each time, for it gets into what is compiled.
+RUN python3 -m venv /opt/cutover \
+ && PIP_CONSTRAINT=constraints.txt CUTOVER_SCRATCH=/tmp/scratch /opt/cutover/bin/pip install --no-compile ".${EXTRAS:+[$EXTRAS]}" \
  && /opt/cutover/bin/pip uninstall --yes --quiet pip setuptools \
- && find /opt/cutover -name __pycache__ -prune -exec rm -rf {} +
+ && find /opt/cutover/lib -name '*.so' -exec strip --strip-debug {} + \
+ && rm -rf /opt/cutover/share /opt/cutover/include /opt/cutover/bin/[Aa]ctivate*
+COPY deploy/image/rootfs.py /src/
+RUN /opt/cutover/bin/python /src/rootfs.py --runtime /rootfs/runtime --program /rootfs/program /opt/cutover
+COPY --chmod=0644 config/cutover.yaml /rootfs/program/etc/cutover/cutover.yaml
 
-FROM docker.io/library/python:3.11-slim-bookworm
+FROM scratch
+# Two layers: the first stays the same from one release to the next while BASE does.
+COPY --from=build /rootfs/runtime /
+COPY --from=build /rootfs/program /
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=https://example.com/cutover
 LABEL org.opencontainers.image.title="cutover" \
       org.opencontainers.image.description="Moves live traffic from an old backend to a new one, one hash bucket of users at a time" \
-      org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/cutover /opt/cutover
-COPY --chmod=0644 config/cutover.yaml /etc/cutover/cutover.yaml
-# Bytecode for what `run` and the health check import, of the standard library too: the user can't write it later.
-# Then away with the base's installer.
-RUN /opt/cutover/bin/python -c 'import http.client, proxy.cli.main, proxy.cli.run, proxy.worker' \
- && { ! test -x /usr/local/bin/pip || /usr/local/bin/python -m pip uninstall --yes --quiet --root-user-action=ignore setuptools wheel pip; } \
- && rm -rf /usr/local/lib/python3.*/ensurepip
-ENV PATH=/opt/cutover/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
+ENV PATH=/opt/cutover/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
-    CMD ["python", "-I", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 9900, timeout=1); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+# Asks where the configuration says that the admin port is; as process 1 it finds out which file that is.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["python", "-I", "-m", "proxy.healthcheck"]
 ENTRYPOINT ["cutover"]
 CMD ["run", "-c", "/etc/cutover/cutover.yaml"]

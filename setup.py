@@ -52,7 +52,7 @@ class BuildOrStayPure(build_ext):
 
 
 # Not ./build: what an earlier build left there would get into the wheel.
-scratch = tempfile.mkdtemp(prefix="cutover-build-")
+scratch = os.environ.get("CUTOVER_SCRATCH") or tempfile.mkdtemp(prefix="cutover-build-")
 atexit.register(shutil.rmtree, scratch, ignore_errors=True)
 setup(
     ext_modules=hot_modules(scratch),
