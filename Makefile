@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILED := .venv-compiled
 
-.PHONY: help setup demo run docs check format test compiled test-compiled soak bench loadtest clean
+.PHONY: help setup demo run docs check format test compiled test-compiled image image-test sbom soak bench loadtest clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what there is
@@ -34,6 +34,7 @@ check: setup  ## Format, lint, types, layering, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest tests/test_layering.py
 	$(BIN)/cutover check config/cutover.yaml >/dev/null 2>&1
 	$(BIN)/cutover check config/minimal.yaml >/dev/null
@@ -59,10 +60,25 @@ test-compiled: compiled  ## The tests of the data plane, with the compiled packa
 	rm -rf build/as-installed && mkdir -p build/as-installed && cp -r tests config pyproject.toml build/as-installed
 	cd build/as-installed && ../../$(COMPILED)/bin/python -m pytest tests/core tests/net tests/conformance tests/telemetry tests/fuzz
 
+image:  ## The container image, by docker, podman or buildah: cutover:VERSION (IMAGE, TAG, EXTRAS, BASE, SOURCE)
+	@deploy/image/build.sh
+
+image-test: setup  ## Build the image and run it as an orchestrator would; what is measured: build/image/measured.json
+	CUTOVER_IMAGE_TEST=1 $(BIN)/python -m pytest -rs tests/deploy/test_image.py $(ARGS)
+
+sbom: build/sbom.json  ## What `cutover run` consists of, in CycloneDX: build/sbom.json
+
+build/sbom.json: pyproject.toml constraints.txt $(VENV)/.sbom
+	rm -rf build/sbom-env && $(PYTHON) -m venv build/sbom-env
+	CUTOVER_PURE=1 PIP_CONSTRAINT=constraints.txt build/sbom-env/bin/python -m pip install --quiet --disable-pip-version-check .
+	build/sbom-env/bin/python -m pip uninstall --quiet --yes setuptools pip
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file $@ build/sbom-env/bin/python
+	rm -rf build/sbom-env
+
 soak: setup  ## Five minutes at high load with random faults
 	@$(BIN)/python bench/soak.py
 
-$(VENV)/.bench $(VENV)/.loadtest: $(VENV)/.%: $(STAMP)
+$(VENV)/.bench $(VENV)/.loadtest $(VENV)/.sbom: $(VENV)/.%: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
