@@ -62,11 +62,12 @@ def ask_healthz(address: ListenAddress, timeout_s: float = _TIMEOUT_S) -> int:
     if isinstance(address, UnixAddress):
         connection = http.client.HTTPConnection("localhost", timeout=timeout_s)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(timeout_s)
-        connection.sock.connect(address.path)
     else:
         connection = http.client.HTTPConnection(_ANY.get(address.host, address.host), address.port, timeout=timeout_s)
     try:
+        if isinstance(address, UnixAddress):
+            connection.sock.settimeout(timeout_s)
+            connection.sock.connect(address.path)
         connection.request("GET", "/healthz")
         return connection.getresponse().status
     finally:
