@@ -28,7 +28,7 @@ listen: 127.0.0.1:{port}
 admin: {{listen: "127.0.0.1:{admin}"}}
 legacy: {{name: postgresql, url: "http://127.0.0.1:{legacy}"}}
 target: {{name: image_service, url: "http://127.0.0.1:{target}"}}
-rollout: {{enabled: true, percentage: "${{file:rollout/percentage}}"}}
+rollout: {{enabled: "${{file:rollout/enabled}}", percentage: "${{file:rollout/percentage}}"}}
 limits: {{drain_timeout: 2s}}
 """
 
@@ -96,6 +96,7 @@ class Mount:
         (version / "rollout").mkdir(parents=True)
         (version / "cutover.yaml").write_text(self.text)
         (version / "rollout/percentage").write_text(f"{percentage}\n")
+        (version / "rollout/enabled").write_text("true\n" if percentage else "false\n")
         link = self.directory / "..next"
         link.symlink_to(version.name)
         link.rename(self.directory / "..data")
@@ -110,8 +111,11 @@ class Mount:
             return str(response.headers["X-Cutover-Source"])
 
     def ready(self) -> bool:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=5) as response:
-            return response.status == 200
+        return bool(self.read("/readyz"))
+
+    def read(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as response:
+            return str(response.read().decode())
 
     def share(self) -> float:
         asked = [self.ask(f"user-{number}") for number in range(200)]
@@ -165,9 +169,23 @@ def test_it_splits_reloads_and_stops_as_process_1_without_rights(built: str, mou
         until(lambda: mount.share() == 1, "all of them")
         assert container.run("id", "-u") == "65532"
         assert_it_has_no_rights(container)
+        assert_a_rollback_is_in_force_before_the_file_says_so_and_then_the_file_leads_again(container, mount)
         assert "answers 200" in container.run("python", "-I", "-m", "proxy.healthcheck")
         assert container.stop() == 0
         assert '"event":"request"' in container.logs().replace(": ", ":")
+
+
+def assert_a_rollback_is_in_force_before_the_file_says_so_and_then_the_file_leads_again(
+    container: Container, mount: Mount
+) -> None:
+    """As on Kubernetes, where the kubelet brings the file a minute later."""
+    container.run("cutover", "rollback", "--admin", f"http://127.0.0.1:{mount.admin}")
+    assert mount.share() == 0
+    mount.put(0)
+    until(lambda: json.loads(mount.read("/status"))["override"] is None, "the override ends")
+    assert mount.share() == 0
+    mount.put(50)
+    until(lambda: 0.35 < mount.share() < 0.65, "the file leads")
 
 
 def assert_it_has_no_rights(container: Container) -> None:
