@@ -17,6 +17,7 @@ import proxy
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BASE = {re.split(r"[<>=\[ ]", name)[0].lower().replace(".", "-") for name in PROJECT["dependencies"]}
 EXTRAS = set(PROJECT["optional-dependencies"])
 # Imported only when they are needed, by what an extra is for.
 WITH_AN_EXTRA = {"cli.demo", "demo", "rollout.cloudwatch"}
@@ -151,3 +152,18 @@ def test_everything_that_is_needed_is_pinned() -> None:
     every = [*PROJECT["dependencies"], *(one for extra in PROJECT["optional-dependencies"].values() for one in extra)]
     named = {re.split(r"[<>=\[ ;]", one)[0].lower().replace("_", "-").replace(".", "-") for one in every}
     assert named <= pins
+
+
+def test_the_list_of_parts_names_every_dependency_by_its_pin(tmp_path: Path) -> None:
+    """Of this environment, for the speed of it; `make sbom` makes one of what `cutover run` needs."""
+    tool = Path(sys.executable).parent / "cyclonedx-py"
+    if not tool.exists():
+        pytest.skip("cyclonedx-bom is not installed: `make sbom` does")
+    file = tmp_path / "sbom.json"
+    run(tool, "environment", "--pyproject", ROOT / "pyproject.toml", "--output-file", file, sys.executable)
+    made = json.loads(file.read_text())
+    assert (made["bomFormat"], made["metadata"]["component"]["name"]) == ("CycloneDX", "cutover")
+    found = {part["name"].lower().replace("_", "-").replace(".", "-"): part["version"] for part in made["components"]}
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    for name in BASE:
+        assert pins[name] == found[name]
