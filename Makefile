@@ -73,7 +73,9 @@ build/sbom.json: pyproject.toml constraints.txt $(VENV)/.sbom
 	CUTOVER_PURE=1 PIP_CONSTRAINT=constraints.txt build/sbom-env/bin/python -m pip install --quiet --disable-pip-version-check .
 	build/sbom-env/bin/python -m pip uninstall --quiet --yes setuptools pip
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file $@ build/sbom-env/bin/python
-	rm -rf build/sbom-env
+	@rm -rf build/sbom-env
+	@$(BIN)/python -c 'import json, pathlib as p, proxy; f = p.Path("$@"); b = json.loads(f.read_text()); b["metadata"]["component"]["version"] = proxy.__version__; f.write_text(json.dumps(b, indent=2) + "\n")'
+	@echo $@
 
 soak: setup  ## Five minutes at high load with random faults
 	@$(BIN)/python bench/soak.py
