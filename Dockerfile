@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # What is shipped is put together from nothing: Python, the libraries that it loads, a small shell, and cutover.
-# BASE by digest, and SOURCE_DATE_EPOCH, give the same layers again: `make image` sets the latter.
+# BASE by digest, and SOURCE_DATE_EPOCH, give the same layers again: `make image` sets the latter, to one time for all.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 # hadolint ignore=DL3006

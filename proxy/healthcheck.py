@@ -32,6 +32,7 @@ class Unknown(Exception):
 
 def choose_file(command: Sequence[str]) -> str:
     """The configuration file in the command line of `cutover run`, whatever stands before it (an init, say)."""
+    command = command[command.index("run") :] if "run" in command else command
     for before, word in pairwise(command):
         if before in ("-c", "--config"):
             return word

@@ -20,6 +20,7 @@ from proxy.settings.addresses import TcpAddress, UnixAddress
         (["/opt/cutover/bin/python", "/opt/cutover/bin/cutover", "run", "-c", "/a.yaml"], "/a.yaml"),
         (["tini", "--", "cutover", "run", "--config", "b.yaml", ""], "b.yaml"),
         (["cutover", "run", "--config=c.yaml"], "c.yaml"),
+        (["init", "-c", "init.conf", "cutover", "run", "-c", "d.yaml"], "d.yaml"),
         (["cutover", "-c"], "/etc/cutover/cutover.yaml"),
         ([], "/etc/cutover/cutover.yaml"),
     ],

@@ -167,3 +167,13 @@ def test_the_list_of_parts_names_every_dependency_by_its_pin(tmp_path: Path) -> 
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     for name in BASE:
         assert pins[name] == found[name]
+
+
+def test_what_is_deployed_is_this_version() -> None:
+    named = []
+    for path in (ROOT / "deploy").rglob("*"):
+        if path.suffix in (".yaml", ".json", ".md"):
+            named += re.findall(r"\bcutover:(\d[\w.]*\w)", path.read_text())
+            named += re.findall(r"/cutover, newTag: ([\w.]+)", path.read_text())
+    assert len(named) > 5
+    assert set(named) == {proxy.__version__}

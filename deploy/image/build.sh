@@ -1,14 +1,15 @@
 #!/bin/sh
 # Builds the image with the first of docker, podman and buildah that works: `make image`.
 # From the environment: IMAGE, TAG, BASE, EXTRAS (such as migration,rollout), SOURCE, IMAGE_FLAGS (for the builder),
-# SOURCE_DATE_EPOCH (the commit's time if not set, by which two builds give the same layers), BUILDER.
+# SOURCE_DATE_EPOCH, BUILDER.
 set -eu
 cd "$(dirname "$0")/../.."
 
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' proxy/__init__.py)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 if [ "$revision" != unknown ] && ! git diff --quiet HEAD -- 2>/dev/null; then revision="$revision-dirty"; fi
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || echo 0)}"
+# The same for every commit, so that the layer of Python is the same from one release to the next, cached or not.
+: "${SOURCE_DATE_EPOCH:=1577836800}"
 : "${SOURCE:=$(git config --get remote.origin.url 2>/dev/null | sed -n 's,^\(https://\)\([^@/]*@\)\{0,1\},\1,p')}"
 export SOURCE_DATE_EPOCH
 name="${IMAGE:-cutover}:${TAG:-$version}"

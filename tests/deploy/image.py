@@ -60,6 +60,15 @@ def base_image() -> str:
     return BASE
 
 
+def why_it_cannot_run(base: str) -> str | None:
+    """Why no container can be run on this machine, whatever it holds, or None."""
+    try:
+        done(*PODMAN, "run", "--rm", *HARDENED, base, "true")
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return f"containers can't be run here: {str(error)[-300:]}"
+    return None
+
+
 def build(base: str, tag: str, *flags: str) -> str:
     """Build it as `make image` does; its name."""
     env = {

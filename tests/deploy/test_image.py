@@ -35,7 +35,14 @@ limits: {{drain_timeout: 2s}}
 
 @pytest.fixture(scope="module")
 def base() -> str:
-    return image.base_image()
+    try:
+        name = image.base_image()
+    except (AssertionError, image.subprocess.TimeoutExpired) as error:
+        pytest.skip(f"no base image, neither from a registry nor made by mmdebstrap: {str(error)[-300:]}")
+    reason = image.why_it_cannot_run(name)
+    if reason is not None:
+        pytest.skip(reason)
+    return name
 
 
 @pytest.fixture(scope="module")
