@@ -18,6 +18,7 @@ HOT = {
     "core": "breaker bucketing errors fallback fields framing heads identity intake model request_head response_head"
     " rewrite routing",
     "net": "answers arrival attempt downstream gate generation handler memory plane pool probe record relay upstream",
+    "settings": "snapshot",
     "telemetry": "access_log histogram log_format metrics tracing",
 }
 

@@ -8,9 +8,7 @@ ambiguous is refused, never normalised (RFC 9112 sections 2.2, 3, 5, 6; RFC 9110
 Neighbour: `fields` says what becomes of each field.
 """
 
-import re
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 import httptools
@@ -25,10 +23,8 @@ _MISSPELT: Final = frozenset((b"content_length", b"transfer_encoding"))
 """Servers after CGI take "_" for "-", and would see another end of the message."""
 
 _START: Final = b"GET / HTTP/1.1\r\n"  # llhttp sees this instead of the start line, which is not its business
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
-_USUAL_TOKENS: Final = {
-    value: frozenset((value.lower(),)) for value in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
-}  # most Connection fields are one of these: a look-up instead of taking a list apart
+_USUAL_CONNECTION: Final = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Close": False}
+"""Most Connection fields are one of these: whether the connection stays open, without taking a list apart."""
 
 
 class Head:
@@ -36,11 +32,13 @@ class Head:
 
     `lines` are the `name: value` lines to forward, in order; `sourced` the (index, flags) of those that are
     dropped for one source or one kind of peer; `noted` the values of the fields the proxy itself reads, by
-    lower-case name. `content_length` is None without one; `minor` is that of HTTP/1.x.
+    lower-case name. `told` holds the flags of all fields together, `announced` the number of the last Content-Length.
+    `content_length` is None without one; `minor` is that of HTTP/1.x.
     """
 
     __slots__ = (
-        "chunked", "content_length", "fates", "keep_alive", "lines", "minor", "noted", "sourced", "upgrade",
+        "announced", "chunked", "content_length", "fates", "keep_alive", "lines", "minor", "noted", "sourced", "told",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self, fates: FieldTable) -> None:
@@ -49,6 +47,8 @@ class Head:
         self.sourced: list[tuple[int, int]] = []
         self.noted: dict[bytes, tuple[bytes, ...]] = {}
         self.minor = 1
+        self.told = 0
+        self.announced = -1
         self.content_length: int | None = None
         self.chunked = False
         self.keep_alive = True
@@ -104,20 +104,30 @@ class ResponseHead(Head):
 
 def sort_fields(head: Head, lines: Sequence[bytes]) -> None:
     """Sort field lines into `head`, each by its fate. Raises httptools.HttpParserError for one that is none."""
-    try:
-        fields = list(map(head.fates.known.__getitem__, lines))
-    except KeyError:
-        fields = read_fields(head.fates, lines)
-    kept, noted = head.lines, head.noted
-    for fate, name, values, line in fields:
+    known = head.fates.known
+    fields: list[Field] = []
+    for line in lines:
+        field = known.get(line)
+        if field is None:
+            fields = read_fields(head.fates, lines)
+            break
+        fields.append(field)
+    kept, noted, told = head.lines, head.noted, 0
+    for field in fields:
+        fate = field.fate
         if fate:
+            told |= fate
             if fate & NOTE:
-                noted[name] = noted[name] + values if name in noted else values
+                name = field.name
+                noted[name] = noted[name] + field.values if name in noted else field.values
+                if field.number >= 0:
+                    head.announced = field.number
             if fate & DROP:
                 continue
             if fate & DROP_SOMETIMES:
                 head.sourced.append((len(kept), fate))
-        kept.append(line)
+        kept.append(field.line)
+    head.told = told
 
 
 def read_fields(table: FieldTable, lines: Sequence[bytes]) -> list[Field]:
@@ -154,11 +164,19 @@ class _Found:
         self.fields.append((name, value))
 
 
-def connection_tokens(head: Head) -> AbstractSet[bytes]:
-    """Settle whether the connection stays open (RFC 9112 section 9.3); return all that Connection says."""
+def settles_simply(head: Head) -> bool:
+    """Settle whether the connection stays open, if Connection is one of the usual lines that say nothing else."""
     values = head.noted[b"connection"]
-    usual = _USUAL_TOKENS.get(values[0]) if len(values) == 1 else None
-    tokens: AbstractSet[bytes] = tokens_of(values) if usual is None else usual
+    keep_alive = _USUAL_CONNECTION.get(values[0]) if len(values) == 1 else None
+    if keep_alive is None:
+        return False
+    head.keep_alive = keep_alive
+    return True
+
+
+def connection_tokens(head: Head) -> set[bytes]:
+    """Settle whether the connection stays open (RFC 9112 section 9.3); return all that Connection says."""
+    tokens = tokens_of(head.noted[b"connection"])
     if b"close" in tokens:
         head.keep_alive = False
     elif b"keep-alive" in tokens:
@@ -171,8 +189,6 @@ def tokens_of(values: Sequence[bytes]) -> set[bytes]:
     return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
 
 
-def length_of(values: Sequence[bytes]) -> int | None:
-    """The one Content-Length; None when it is doubled, signed, a list or absurd (RFC 9112 section 6.3)."""
-    if len(values) != 1 or not _LENGTH(values[0]):
-        return None
-    return int(values[0])
+def length_of(head: Head) -> int | None:
+    """The one Content-Length; None when it is doubled or no number (RFC 9112 section 6.3)."""
+    return head.announced if len(head.noted[b"content-length"]) == 1 and head.announced >= 0 else None

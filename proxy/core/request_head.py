@@ -14,7 +14,16 @@ import httptools
 
 from proxy.core.errors import MalformedRequest, RequestFault
 from proxy.core.fields import FieldTable
-from proxy.core.heads import HEAD_END, PLAIN_TOKENS, RequestHead, connection_tokens, length_of, sort_fields, tokens_of
+from proxy.core.heads import (
+    HEAD_END,
+    PLAIN_TOKENS,
+    RequestHead,
+    connection_tokens,
+    length_of,
+    settles_simply,
+    sort_fields,
+    tokens_of,
+)
 
 _REQUEST_LINE: Final = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])"
@@ -28,6 +37,10 @@ _TRANSFER_ENCODING: Final = re.compile(rb"\r\n(?i:transfer-encoding):[ \t]*+([!-
 _CONTENT_LENGTH: Final = re.compile(rb"\r\n(?i:content-length):").search
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _PROTOCOL: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?").fullmatch
+_MOST_REMEMBERED: Final = 1024
+_LONGEST_REMEMBERED: Final = 256  # bytes; with the number above it bounds what request lines are remembered
+_seen: Final[dict[bytes, tuple[bytes, bytes, bytes, int]]] = {}
+"""Method, target, path and minor version of good request lines without a query: most are asked for again."""
 _PAST_THE_PROXY: Final = (b"h2", b"http", b"tls")
 _NOT_NOMINABLE: Final = frozenset(
     (
@@ -77,17 +90,31 @@ def _parse_request(lines: list[bytes], head: RequestHead) -> None:
         raise MalformedRequest("invalid Host")
     if head.path[:1] != b"/":
         _read_other_target(head)
-    if b"connection" in noted:
+    if b"connection" in noted and not settles_simply(head):
         _read_connection(head)
     if b"transfer-encoding" in noted:
         _read_transfer_encoding(head)
     elif b"content-length" in noted:
-        head.content_length = length_of(noted[b"content-length"])
+        head.content_length = length_of(head)
         if head.content_length is None:
             raise MalformedRequest("invalid Content-Length")
 
 
 def _read_request_line(line: bytes, head: RequestHead) -> None:
+    seen = _seen.get(line)
+    if seen is None:
+        _parse_request_line(line, head)
+        if not head.query and len(line) <= _LONGEST_REMEMBERED:  # a query may hold a secret
+            if len(_seen) >= _MOST_REMEMBERED:
+                _seen.clear()
+            _seen[line] = head.method, head.target, head.path, head.minor
+    else:
+        head.method, head.target, head.path, head.minor = seen
+        if not head.minor:
+            head.keep_alive = False
+
+
+def _parse_request_line(line: bytes, head: RequestHead) -> None:
     match = _REQUEST_LINE(line)
     if match is None:
         raise MalformedRequest("malformed request line")

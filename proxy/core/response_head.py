@@ -4,20 +4,30 @@ Neighbours: `heads` holds the result and reads the fields, `net.upstream` finds 
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import httptools
 
 from proxy.core.errors import MalformedResponse
 from proxy.core.fields import FieldTable
-from proxy.core.heads import HEAD_END, PLAIN_TOKENS, ResponseHead, connection_tokens, length_of, sort_fields
+from proxy.core.heads import (
+    HEAD_END,
+    PLAIN_TOKENS,
+    ResponseHead,
+    connection_tokens,
+    length_of,
+    settles_simply,
+    sort_fields,
+)
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?").fullmatch
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 
-class ResponseRules(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ResponseRules:
     """What a response must keep to: the fates of its fields, and the size of its head."""
 
     fates: FieldTable
@@ -59,7 +69,7 @@ def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
 
 
 def _read_response_framing(head: ResponseHead, noted: dict[bytes, tuple[bytes, ...]]) -> None:
-    if b"connection" in noted:
+    if b"connection" in noted and not settles_simply(head):
         _read_response_connection(head)
     if b"transfer-encoding" in noted:
         if b"content-length" in noted or head.minor == 0:
@@ -69,7 +79,7 @@ def _read_response_framing(head: ResponseHead, noted: dict[bytes, tuple[bytes, .
             raise MalformedResponse("a transfer coding other than chunked")
         head.chunked = True
     elif b"content-length" in noted:
-        head.content_length = length_of(noted[b"content-length"])
+        head.content_length = length_of(head)
         if head.content_length is None:
             raise MalformedResponse("invalid Content-Length")
         if head.status == 205 and head.content_length:

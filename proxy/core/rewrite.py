@@ -11,10 +11,6 @@ from typing import Final
 from proxy.core.fields import DROP_UNTRUSTED
 from proxy.core.heads import RequestHead, ResponseHead
 
-_REQUEST_HEAD: Final = (
-    b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
-    b"traceparent: %b\r\nX-Cutover-Source: %b\r\n%b%b\r\n"
-)
 _VIA: Final = b"Via: 1.1 cutover\r\n"
 _VIA_TEN: Final = b"Via: 1.0 cutover\r\n"
 
@@ -37,14 +33,19 @@ class UpstreamFace:
     via: bool = True
 
 
-@dataclass(slots=True)
 class Hop:
     """What this hop knows about the client. `address` is None for a client on a Unix socket."""
 
-    address: bytes | None
-    trusted: bool
-    request_id: bytes
-    traceparent: bytes
+    __slots__ = ("address", "request_id", "traceparent", "trusted")
+
+    def __init__(self, address: bytes | None, trusted: bool, request_id: bytes, traceparent: bytes) -> None:  # noqa: FBT001 - by position: one for each request
+        self.address = address
+        self.trusted = trusted
+        self.request_id = request_id
+        self.traceparent = traceparent
+
+    def __repr__(self) -> str:
+        return f"<Hop {self.address!r} {self.request_id!r}>"
 
 
 def request_bytes(head: RequestHead, face: UpstreamFace, hop: Hop) -> bytes:
@@ -62,7 +63,11 @@ def request_bytes(head: RequestHead, face: UpstreamFace, hop: Hop) -> bytes:
             proto = noted[b"x-forwarded-proto"][0]
         if b"x-forwarded-host" in noted:
             forwarded_host = noted[b"x-forwarded-host"][0]
-    return _REQUEST_HEAD % (
+    # The template stands here because mypyc takes only a literal apart: 400 instructions instead of 3,500.
+    return (
+        b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        b"X-Request-Id: %b\r\ntraceparent: %b\r\nX-Cutover-Source: %b\r\n%b%b\r\n"
+    ) % (
         head.method,
         _target_for(head, face) if face.base_path or face.strip_prefix else head.target,
         host,

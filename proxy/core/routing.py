@@ -14,6 +14,8 @@ from proxy.core.model import OTHER_OPERATION, Decision, Reason, Role, Route
 # One raw path segment. Dot segments and encoded separators never match: an upstream that decodes them would
 # see another path than the one that was routed (contract section 2).
 _SEGMENT: Final = rb"(?!\.{1,2}(?:/|\Z))(?:(?!%2[eEfF]|%5[cC]|%00)[^/])+"
+_MOST_REMEMBERED: Final = 1024  # paths of a method
+_LONGEST_REMEMBERED: Final = 256  # bytes
 _PARAMETER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
@@ -34,9 +36,9 @@ OTHER: Final = Operation(name=OTHER_OPERATION, route=Route.LEGACY)
 
 
 class OperationTable:
-    """Matches a request to the first operation that fits; immutable once built."""
+    """Matches a request to the first operation that fits; its answers never change, the latest are remembered."""
 
-    __slots__ = ("_by_method", "operations")
+    __slots__ = ("_by_method", "_seen", "operations")
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.operations = (*operations, OTHER)
@@ -44,16 +46,27 @@ class OperationTable:
         if "GET" in methods:
             methods.add("HEAD")
         self._by_method = {method.encode(): _compile(method, operations) for method in methods}
+        self._seen: dict[bytes, dict[bytes, Operation]] = {method: {} for method in self._by_method}
 
     def __repr__(self) -> str:
         return f"<OperationTable {', '.join(operation.name for operation in self.operations)}>"
 
     def match(self, method: bytes, path: bytes) -> Operation:
         """The first operation for this method and raw path (no query), else `OTHER`."""
-        compiled = self._by_method.get(method)
-        if compiled is None:
+        seen = self._seen.get(method)
+        if seen is None:
             return OTHER
-        pattern, candidates = compiled
+        operation = seen.get(path)
+        if operation is None:
+            operation = self._match(method, path)
+            if len(path) <= _LONGEST_REMEMBERED:
+                if len(seen) >= _MOST_REMEMBERED:
+                    seen.clear()
+                seen[path] = operation
+        return operation
+
+    def _match(self, method: bytes, path: bytes) -> Operation:
+        pattern, candidates = self._by_method[method]
         found = pattern.match(path)
         return candidates[found.lastindex - 1] if found and found.lastindex else OTHER
 

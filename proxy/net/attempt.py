@@ -6,7 +6,7 @@ Neighbours: `handler` owns it, `pool` lends it a connection, `upstream` feeds it
 """
 
 from enum import Enum, auto
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from proxy.core.fallback import is_idempotent
 from proxy.core.framing import BodyReader, chunk_of, gather, last_chunk
@@ -14,7 +14,7 @@ from proxy.core.heads import ResponseHead
 from proxy.core.model import FailureKind
 from proxy.core.response_head import ResponseRules
 from proxy.net.pool import Pool
-from proxy.net.upstream import UpstreamConnection
+from proxy.net.upstream import ResponseSink, UpstreamConnection
 from proxy.settings.snapshot import SourcePlan
 
 NEVER: Final = float("inf")
@@ -55,30 +55,43 @@ NO_BODY: Final = RequestBody(complete=True, chunked=False)
 """What every request without a body shares; nobody changes it."""
 
 
-class OutgoingRequest(NamedTuple):
+class OutgoingRequest:
     """What an attempt sends before any body."""
 
-    method: bytes
-    head: bytes
-    upgrade: bytes | None
+    __slots__ = ("head", "method", "upgrade")
+
+    def __init__(self, method: bytes, head: bytes, upgrade: bytes | None) -> None:
+        self.method = method
+        self.head = head
+        self.upgrade = upgrade
+
+    def __repr__(self) -> str:
+        return f"<OutgoingRequest {self.method!r} {len(self.head)} bytes>"
 
 
-class AttemptOwner(Protocol):
-    """The exchange as its attempts see it."""
+class AttemptOwner:
+    """The exchange as its attempts see it: a base class, for mypyc calls its methods without looking them up."""
 
-    request_body: RequestBody
+    __slots__ = ("request_body",)
+
+    def __init__(self, request_body: RequestBody) -> None:
+        self.request_body = request_body
 
     def on_interim(self, head: ResponseHead) -> None:
         """Hear that a 1xx head arrived."""
+        raise NotImplementedError
 
     def on_progress(self, attempt: "Attempt") -> None:
         """Hear that the head or content arrived; look at `attempt.head`, `pieces`, `complete`."""
+        raise NotImplementedError
 
     def on_attempt_failed(self, attempt: "Attempt", kind: FailureKind) -> None:
         """Hear that the attempt ended without a whole response."""
+        raise NotImplementedError
 
     def on_upstream_writable(self, attempt: "Attempt", *, writable: bool) -> None:
         """Hear that an upstream stopped or resumed taking the request body."""
+        raise NotImplementedError
 
 
 class Phase(Enum):
@@ -92,7 +105,7 @@ class Phase(Enum):
     ENDED = auto()
 
 
-class Attempt:
+class Attempt(ResponseSink):
     """One exchange with one upstream.
 
     `pieces` is content received and not yet taken by the exchange, `held` its length in bytes, `accounted` what
@@ -103,8 +116,8 @@ class Attempt:
 
     __slots__ = (
         "_clock", "_connection", "_owner", "_pool", "_remaining_s", "_replaced", "_request_head", "_sent_whole",
-        "accounted", "body", "complete", "deadline", "head", "held", "method", "opened", "phase", "pieces", "plan",
-        "progress_s", "recorded", "rules", "sent", "started", "upgrade",
+        "accounted", "body", "complete", "deadline", "head", "held", "opened", "phase", "pieces", "plan",
+        "progress_s", "recorded", "sent", "started",
     )  # fmt: skip
 
     def __init__(
@@ -117,11 +130,11 @@ class Attempt:
         timeout_s: float,
     ) -> None:
         """`timeout_s` bounds the attempt until commit."""
+        super().__init__(rules, request.method, request.upgrade)
         self._owner = owner
         self.plan = plan
         self._pool = pool
-        self.rules = rules
-        self.method, self._request_head, self.upgrade = request
+        self._request_head = request.head
         self._clock = pool.now
         self._connection: UpstreamConnection | None = None
         self._replaced = False

@@ -227,6 +227,8 @@ class Downstream(asyncio.BufferedProtocol):
         return self.exchange is exchange
 
     def _note_untrusted(self, head: RequestHead) -> None:
+        if not head.told & DROP_UNTRUSTED:
+            return
         claims = not _FORWARDED_CLAIMS.isdisjoint(head.noted)
         if claims or (head.sourced and any(fate & DROP_UNTRUSTED for _, fate in head.sourced)):
             plane = self._plane

@@ -26,7 +26,7 @@ from proxy.core.rewrite import connection_line, exposed_lines, response_bytes, v
 from proxy.core.routing import Operation
 from proxy.net.answers import problem
 from proxy.net.arrival import decide, hop_of
-from proxy.net.attempt import NO_BODY, Attempt, RequestBody
+from proxy.net.attempt import NO_BODY, Attempt, AttemptOwner, RequestBody
 from proxy.net.plane import DataPlane
 from proxy.net.probe import Probe
 from proxy.net.record import fallback_result, log_request, outcome_of, record_cache
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _READS: Final = frozenset((b"GET", b"HEAD"))
 
 
-class Exchange:
+class Exchange(AttemptOwner):
     """One request and its response. Ends exactly once, with `_record`.
 
     `records` tells of the attempts that have ended; `fallback` is why legacy was asked after the target.
@@ -48,17 +48,17 @@ class Exchange:
     __slots__ = (
         "_attempts", "_downstream", "_fallback_status", "_generation", "_hedge_timer", "_hedged", "_relay",
         "_said_continue", "_second", "_snapshot", "_spare", "_started", "decision", "ended", "fallback", "head", "hop",
-        "operation", "plane", "records", "request_body",
+        "operation", "plane", "records",
     )  # fmt: skip
 
     def __init__(self, plane: DataPlane, downstream: "Downstream", head: RequestHead) -> None:
+        super().__init__(_body_of(head) if head.has_body else NO_BODY)
         self.plane = plane
         self._downstream = downstream
         self.head = head
         self._started = plane.clock()
         self._generation = downstream.generation
         self._snapshot = snapshot = downstream.snapshot
-        self.request_body = _body_of(head) if head.has_body else NO_BODY
         self.hop = hop_of(plane, head, downstream.peer, trusted=downstream.trusted)
         self.operation: Operation = snapshot.operations.match(head.method, head.path)
         self.decision: Decision = decide(snapshot, self.operation, head, self.hop)

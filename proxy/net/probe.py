@@ -8,16 +8,16 @@ from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import OUTCOME_CANCELLED, FailureKind, Role
 from proxy.core.rewrite import Hop
 from proxy.core.routing import Operation
-from proxy.net.attempt import NO_BODY, Attempt
+from proxy.net.attempt import NO_BODY, Attempt, AttemptOwner
 from proxy.net.generation import Generation
 from proxy.net.plane import DataPlane
 from proxy.net.record import outcome_of
 
 
-class Probe:
+class Probe(AttemptOwner):
     """One copy of a GET or HEAD on its way to the target; ends with a word to the breaker."""
 
-    __slots__ = ("_attempt", "_generation", "_operation", "_plane", "_round", "_taken", "request_body")
+    __slots__ = ("_attempt", "_generation", "_operation", "_plane", "_round", "_taken")
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Probe:
         hop: Hop,
         probe_round: int,
     ) -> None:
+        super().__init__(NO_BODY)
         self._plane = plane
         self._generation = generation
         self._operation = operation
         self._round = probe_round
         self._taken = 0
-        self.request_body = NO_BODY
         self._attempt = plane.new_attempt(self, generation, Role.TARGET, operation, head, hop)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.errors import MalformedRequest
 from proxy.core.fallback import FallbackPolicy, is_failure
+from proxy.core.fields import TELLS_CACHE
 from proxy.core.heads import RequestHead, ResponseHead
 from proxy.core.model import (
     OTHER_OPERATION,
@@ -19,7 +20,7 @@ from proxy.core.model import (
 from proxy.net.plane import DataPlane
 from proxy.telemetry.access_log import AccessEntry
 from proxy.telemetry.tracing import trace_id_of
-from proxy.telemetry.upstream_cache import CACHE_FIELDS, cache_result
+from proxy.telemetry.upstream_cache import cache_result
 
 if TYPE_CHECKING:
     from proxy.net.handler import Exchange
@@ -46,10 +47,9 @@ def fallback_result(
 
 def record_cache(plane: DataPlane, source: str, operation: str, head: ResponseHead) -> None:
     """Count what a CDN in front of the source said of its cache."""
-    noted = head.noted
-    if CACHE_FIELDS.isdisjoint(noted):
+    if not head.told & TELLS_CACHE:
         return
-    result = cache_result(noted)
+    result = cache_result(head.noted)
     if result is not None:
         plane.metrics.cache_looked_up(source, operation, result)
 

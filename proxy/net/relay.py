@@ -4,8 +4,9 @@ Neighbours: `handler` commits an attempt to it and records the end; `attempt` ho
 writes.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from proxy.core.fields import EVENT_STREAM
 from proxy.core.framing import chunk_of, last_chunk
 from proxy.core.heads import ResponseHead
 from proxy.core.rewrite import response_bytes, upgrade_lines
@@ -13,8 +14,6 @@ from proxy.net.attempt import Attempt
 
 if TYPE_CHECKING:
     from proxy.net.downstream import Downstream
-
-_EVENT_STREAM: Final = b"text/event-stream"
 
 
 class Relay:
@@ -108,7 +107,4 @@ class Relay:
 
 def is_unbounded(head: ResponseHead) -> bool:
     """Whether the response flows for as long as it likes: an event stream or a tunnel."""
-    if head.status == 101:
-        return True
-    types = head.noted.get(b"content-type")
-    return types is not None and types[0].partition(b";")[0].strip().lower() == _EVENT_STREAM
+    return head.status == 101 or bool(head.told & EVENT_STREAM)

@@ -6,7 +6,7 @@ is closed and the bytes go nowhere. Neighbours: `pool` lends connections, `attem
 
 import asyncio
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.core.errors import MalformedBody, MalformedResponse
 from proxy.core.framing import BodyReader, UntilClose, response_body
@@ -21,24 +21,35 @@ if TYPE_CHECKING:
 _MOST_INTERIM: Final = 32  # 1xx heads before a final one; more is a storm
 
 
-class ResponseSink(Protocol):
-    """An attempt as its connection sees it. After `on_lost` or the last `on_parts` it hears nothing more."""
+class ResponseSink:
+    """An attempt as its connection sees it. After `on_lost` or the last `on_parts` it hears nothing more.
 
-    method: bytes
-    rules: ResponseRules
-    upgrade: bytes | None  # the protocol asked for, if a 101 is in order at all
+    `upgrade` is the protocol asked for, if a 101 is in order at all. A base class and no protocol: mypyc calls the
+    methods of a class without looking them up.
+    """
+
+    __slots__ = ("method", "rules", "upgrade")
+
+    def __init__(self, rules: ResponseRules, method: bytes, upgrade: bytes | None) -> None:
+        self.rules = rules
+        self.method = method
+        self.upgrade = upgrade
 
     def on_interim(self, head: ResponseHead) -> None:
         """A 1xx head arrived."""
+        raise NotImplementedError
 
     def on_parts(self, head: ResponseHead | None, pieces: list[bytes], body: BodyReader | None) -> None:
         """The final head (once, first) and content arrived; `body` None or complete means that was all."""
+        raise NotImplementedError
 
     def on_lost(self, kind: FailureKind, *, stale: bool) -> None:
         """The connection failed. `stale`: it had been pooled and closed before a single byte came back."""
+        raise NotImplementedError
 
     def on_upstream_writable(self, *, writable: bool) -> None:
         """The upstream stopped or resumed taking the request body."""
+        raise NotImplementedError
 
 
 class _State(Enum):

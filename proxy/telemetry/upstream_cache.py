@@ -12,8 +12,6 @@ from typing import Final
 
 from proxy.telemetry.labels import CacheResult
 
-CACHE_FIELDS: Final = frozenset((b"x-cache", b"cf-cache-status", b"age"))
-
 # X-Cache of CloudFront, Fastly, Akamai, Squid and Varnish; CF-Cache-Status of Cloudflare. In lower case.
 HIT_WORDS: Final = frozenset(
     ("hit", "refreshhit", "originshieldhit", "revalidated", "stale", "updating", "tcp_hit", "tcp_mem_hit",

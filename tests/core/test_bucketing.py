@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.bucketing import BUCKETS, bucket_of, salt_prefix
-from proxy.core.model import Reason, Role
+from proxy.core.model import Decision, Reason, Role
 from proxy.core.routing import Operation, RolloutPolicy, choose_source
 
 KNOWN = json.loads((Path(__file__).parent / "vectors.json").read_text(encoding="utf-8"))
@@ -78,5 +78,5 @@ def test_the_share_of_users_is_the_percentage(salt):
 
 def test_the_reason_says_that_it_was_the_bucket():
     policy = RolloutPolicy(enabled=True, percentage=50)
-    assert choose_source(policy, SPLIT, b"u", 49) == (Role.TARGET, Reason.BUCKET, 49)
-    assert choose_source(policy, SPLIT, b"u", 50) == (Role.LEGACY, Reason.BUCKET, 50)
+    assert choose_source(policy, SPLIT, b"u", 49) == Decision(Role.TARGET, Reason.BUCKET, 49)
+    assert choose_source(policy, SPLIT, b"u", 50) == Decision(Role.LEGACY, Reason.BUCKET, 50)

@@ -7,9 +7,11 @@ from proxy.core.fields import (
     DROP_FOR_LEGACY,
     DROP_FOR_TARGET,
     DROP_UNTRUSTED,
+    EVENT_STREAM,
     NOTE,
     PASS,
     SECRET,
+    TELLS_CACHE,
     request_table,
     response_table,
 )
@@ -73,7 +75,13 @@ def test_a_request_field_has_its_fate(name, fate):
 
 @pytest.mark.parametrize(
     ("name", "fate"),
-    [(b"X-Cutover-Source", DROP), (b"X-Request-Id", DROP), (b"X-Forwarded-For", PASS), (b"Age", NOTE), (b"Date", PASS)],
+    [
+        (b"X-Cutover-Source", DROP),
+        (b"X-Request-Id", DROP),
+        (b"X-Forwarded-For", PASS),
+        (b"Age", NOTE | TELLS_CACHE),
+        (b"Date", PASS),
+    ],
 )
 def test_a_response_field_has_its_fate(name, fate):
     assert response_table().fate_of(name) == fate
@@ -92,7 +100,7 @@ def read(table, line: bytes):
 def test_a_line_is_read_once_and_remembered_as_it_was_sent():
     table = response_table()
     field = read(table, b"Age:  7\t")
-    assert field == (NOTE, b"age", (b"7",), b"Age: 7")
+    assert (field.fate, field.name, field.values, field.line) == (NOTE | TELLS_CACHE, b"age", (b"7",), b"Age: 7")
     assert table.known == {b"Age:  7\t": field}
 
 
@@ -111,6 +119,22 @@ def test_secrets_and_what_never_comes_again_are_not_remembered(line):
     table = request_table(secret=[b"x-secret"])
     read(table, line)
     assert table.known == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(b"5", 5), (b"0", 0), (b"9" * 18, 10**18 - 1), (b"9" * 19, -1), (b"+5", -1), (b"5, 5", -1)]
+)
+def test_a_length_is_read_with_its_line(value, number):
+    assert read(response_table(), b"Content-Length: " + value).number == number
+    assert read(response_table(), b"X-Other: " + value).number == -1
+
+
+@pytest.mark.parametrize(
+    ("value", "streams"),
+    [(b"text/event-stream", True), (b"Text/Event-Stream ; charset=utf-8", True), (b"text/event-stream2", False)],
+)
+def test_an_event_stream_is_told_by_its_type(value, streams):
+    assert bool(read(response_table(), b"Content-Type: " + value).fate & EVENT_STREAM) is streams
 
 
 def test_what_is_remembered_is_bounded():

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from proxy.core.model import NOTHING_SENT, OTHER_OPERATION, FailureKind, Reason, Role, Route, status_label
+from proxy.core.model import NOTHING_SENT, OTHER_OPERATION, Decision, FailureKind, Reason, Role, Route, status_label
 from proxy.core.routing import OTHER, Operation, OperationTable, RolloutPolicy, choose_source, effective_percentage
 
 TABLE = OperationTable(
@@ -128,7 +128,7 @@ def test_the_first_rule_that_applies_decides(changes, route, user, bucket, force
     policy = RolloutPolicy(**(POLICY | changes))
     operation = Operation("op", route=Route(route))
     decision = choose_source(policy, operation, user, bucket, Role(forced) if forced else None)
-    assert decision == (Role(role), Reason(reason), bucket)
+    assert decision == Decision(Role(role), Reason(reason), bucket)
 
 
 def test_every_reason_but_the_breakers_is_in_the_table():
