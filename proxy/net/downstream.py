@@ -25,6 +25,7 @@ from proxy.settings.schema import Limits
 from proxy.telemetry.metrics import ClientErrorKind
 
 NEVER: Final = float("inf")
+_WORTH_JOINING: Final = 16 * 1024  # bytes
 _MOST_AHEAD: Final = 64 * 1024  # bytes of pipelined requests
 _LINGER_S: Final = 2.0
 _LINGER_BYTES: Final = 1024 * 1024
@@ -282,6 +283,20 @@ class Downstream(asyncio.BufferedProtocol):
         self._transport.write(data)
         if self._stalled_at is not None:  # the transport keeps all of it until the last byte is out
             self._count_unsent(self._unsent + len(data))
+
+    def write_parts(self, parts: list[bytes]) -> None:
+        """Send to the client in one system call; large parts as they lie, for copying them would cost more."""
+        size = 0
+        for part in parts:
+            size += len(part)
+        if len(parts) == 1:
+            self.write(parts[0])
+        elif size <= _WORTH_JOINING:
+            self.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
+            if self._stalled_at is not None:
+                self._count_unsent(self._unsent + size)
 
     def start_tunnel(self) -> None:
         """Pass bytes through from here on, those first that were sent ahead."""

@@ -7,7 +7,7 @@ writes.
 from typing import TYPE_CHECKING
 
 from proxy.core.fields import EVENT_STREAM
-from proxy.core.framing import chunk_of, last_chunk
+from proxy.core.framing import last_chunk
 from proxy.core.heads import ResponseHead
 from proxy.core.rewrite import response_bytes, upgrade_lines
 from proxy.net.attempt import Attempt
@@ -68,15 +68,16 @@ class Relay:
         """Write the head, `lines` added, and the content that is here. `progress_s` bounds each wait for more."""
         attempt, head = self.attempt, self._head
         pieces = attempt.take()
-        data = response_bytes(head, b"", lines)
-        if pieces:
-            data += self._framed(pieces)
+        parts = [response_bytes(head, b"", lines)]
+        self._add_framed(parts, pieces)
         if attempt.complete:
-            self._downstream.write(data + self._ending() if self._chunked else data)
+            if self._chunked:
+                parts.append(self._ending())
+            self._downstream.write_parts(parts)
             return
         attempt.progress_s = progress_s
         attempt.resume()
-        self._downstream.write(data)
+        self._downstream.write_parts(parts)
         if self._downstream.stalled:  # perhaps since before this answer
             attempt.pause()
         if head.status == 101:
@@ -85,21 +86,22 @@ class Relay:
     def pass_on(self) -> None:
         """Write what has come since."""
         attempt = self.attempt
-        pieces = attempt.take()
-        data = self._framed(pieces) if pieces else b""
+        parts: list[bytes] = []
+        self._add_framed(parts, attempt.take())
         if not attempt.complete:
             attempt.expect_progress()
         elif self._chunked:
-            data += self._ending()
-        if data:
-            self._downstream.write(data)
+            parts.append(self._ending())
+        if parts:
+            self._downstream.write_parts(parts)
 
-    def _framed(self, pieces: list[bytes]) -> bytes:
+    def _add_framed(self, parts: list[bytes], pieces: list[bytes]) -> None:
         for piece in pieces:
             self.bytes_out += len(piece)
-        if self._chunked:
-            return b"".join(map(chunk_of, pieces))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._chunked:
+                parts += (b"%x\r\n" % len(piece), piece, b"\r\n")
+            else:
+                parts.append(piece)
 
     def _ending(self) -> bytes:
         return last_chunk(self.attempt.body.trailers if self.attempt.body is not None else [])

@@ -21,6 +21,9 @@ from proxy.tasks import TaskKeeper
 
 _PACKAGE_HOME: Final = Path(__file__).resolve().parents[2]
 _INSTALLED: Final = ("site-packages", "dist-packages")
+# glibc gives the memory of each large piece of a body back to the kernel, to ask for it again for the next: half of a
+# megabyte's CPU time went into page faults (1,080 us; 610 so). Other C libraries ignore it; what the operator set wins.
+_ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 20)}
 
 
 class Process:
@@ -147,8 +150,8 @@ def _interpreter() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """The worker imports this very package, wherever it lies."""
-    env = dict(os.environ)
+    """The worker imports this very package, wherever it lies, and keeps the memory that bodies pass through."""
+    env = {**_ALLOCATOR, **os.environ}
     if _PACKAGE_HOME.name not in _INSTALLED:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_PACKAGE_HOME), env.get("PYTHONPATH"))))
     return env
