@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from bench.compare.contestants.base import Contestant, Setup
+from bench.compare.contestants.base import Contestant, Setup, first_line
 from bench.compare.processes import ROOT, free_port
 from proxy import __version__
 
@@ -30,7 +30,8 @@ class Cutover(Contestant):
         return None if COMPILED.exists() else "make compiled"
 
     def version(self) -> str:
-        return f"{__version__} on Python {platform.python_version()}, hot modules compiled with mypyc"
+        python = first_line(str(COMPILED.with_name("python")), "-c", "import sys; print(sys.version)")
+        return f"{__version__} on Python {python}, hot modules compiled with mypyc"
 
     def prepare(self, setup: Setup) -> list[str]:
         path = setup.write(f"{self.name}.yaml", yaml.safe_dump(self.settings(setup)))
