@@ -15,6 +15,7 @@ COLOURS: Final = {
     "cutover-bare": "#78a9ff",
     "cutover-pure": "#a6c8ff",
     "nginx": "#2d8a5f",
+    "nginx-error-page": "#8fc7ab",
     "haproxy": "#8a5fbf",
     "envoy": "#d9822b",
     "aiohttp": "#8d8d8d",

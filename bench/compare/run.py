@@ -79,7 +79,9 @@ def run(plan: Plan, pinning: Pinning, directory: Path) -> Results:
     results = Results(
         machine=machine_facts(pinning),
         options=plan.options(),
-        versions={x.name: x.version() for x in present if x.name not in ("cutover-bare", "cutover-pure")}
+        versions={
+            x.name: x.version() for x in present if x.name not in ("cutover-bare", "cutover-pure", "nginx-error-page")
+        }
         | {"wrk": wrk.version()},
         labels={x.name: x.label for x in plan.contestants},
     )

@@ -65,7 +65,7 @@ SCENARIOS: Final = (
         "the target falls silent, 100 % of the users on it",
         kind="outage",
         terms=Terms(percentage=100, attempt_timeout_s=OUTAGE_TIMEOUT_S, fallback_checked=False, warmed=False),
-        only=frozenset({"cutover", "nginx", "haproxy", "envoy"}),
+        only=frozenset({"cutover", "nginx", "nginx-error-page", "haproxy", "envoy"}),
         quick=True,
     ),
 )

@@ -20,14 +20,11 @@ http {{
         keepalive 512; keepalive_requests 1000000000; keepalive_timeout 60s;
     }}
     upstream target {{
-        server 127.0.0.1:{target} max_fails={failures} fail_timeout={rest_s:g}s;
-        server 127.0.0.1:{legacy} backup;
+        {target_servers}
         keepalive 512; keepalive_requests 1000000000; keepalive_timeout 60s;
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096{reuseport};
-        location / {{
-            proxy_pass {scheme}://$source;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
@@ -37,16 +34,28 @@ http {{
             proxy_set_header X-Forwarded-Host $http_host;
             proxy_connect_timeout {connect_ms:.0f}ms; proxy_send_timeout {attempt_ms:.0f}ms;
             proxy_read_timeout {attempt_ms:.0f}ms;
-            proxy_next_upstream error timeout invalid_header http_403 http_404 http_429 http_500 http_502 http_503
-                                http_504;
-            proxy_next_upstream_tries 2;
+            {forwarding}
             proxy_buffers 16 16k; proxy_buffer_size 16k; proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0;
             add_header X-Source $source always;
             {tls}
-        }}
+            {locations}
     }}
 }}
 """
+BACKUP = """server 127.0.0.1:{target} max_fails={failures} fail_timeout={rest_s:g}s;
+        server 127.0.0.1:{legacy} backup;"""
+NEXT = """proxy_next_upstream error timeout invalid_header http_403 http_404 http_429 http_500 http_502 http_503
+                                http_504;
+            proxy_next_upstream_tries 2;"""
+PLAIN = "location / {{ proxy_pass {scheme}://$source; }}"
+# A user of legacy must not be sent there twice, so each source has a location of its own.
+PAGES = """location / {{ rewrite ^ /.$source last; }}
+            location = /.legacy {{ internal; proxy_pass {scheme}://legacy$request_uri; }}
+            location = /.target {{
+                internal; proxy_pass {scheme}://target$request_uri;
+                proxy_intercept_errors on; error_page 401 403 404 408 429 500 502 503 504 = @fallback;
+            }}
+            location @fallback {{ proxy_pass {scheme}://legacy$request_uri; }}"""
 TLS = """proxy_ssl_verify on; proxy_ssl_trusted_certificate {certificate}; proxy_ssl_name localhost;
             proxy_ssl_server_name on; proxy_ssl_session_reuse on;"""
 
@@ -63,6 +72,8 @@ class Nginx(Contestant):
         "starts downstream at its head. JSON access log to a file, written by 64 KiB or each second."
     )
 
+    target_servers, forwarding, locations = BACKUP, NEXT, PLAIN
+
     def missing(self) -> str | None:
         return None if program("nginx") else "apt-get install nginx-light"
 
@@ -73,20 +84,34 @@ class Nginx(Contestant):
         legacy, target = setup.ports
         share = setup.percentage
         split = f"{share}% target; * legacy;" if share < 100 else "* target;"
+        scheme = "https" if setup.tls else "http"
+        servers = self.target_servers.format(target=target, legacy=legacy, failures=setup.failures, rest_s=setup.rest_s)
         text = CONFIG.format(
             user=nginx_user(),
+            target_servers=servers,
+            forwarding=self.forwarding,
+            locations=self.locations.format(scheme=scheme),
             workers=setup.workers,
             reuseport=" reuseport" if setup.workers > 1 else "",
             directory=setup.directory,
             split=split,
             port=setup.port,
             legacy=legacy,
-            target=target,
-            scheme="https" if setup.tls else "http",
-            failures=setup.failures,
-            rest_s=setup.rest_s,
             connect_ms=setup.connect_timeout_s * 1000,
             attempt_ms=setup.attempt_timeout_s * 1000,
             tls=TLS.format(certificate=setup.certificate) if setup.tls else "",
         )
         return [program("nginx") or "nginx", "-c", str(setup.write("nginx.conf", text))]
+
+
+class NginxErrorPage(Nginx):
+    """The fallback by `error_page`, as most people write it: it remembers no failures."""
+
+    name = "nginx-error-page"
+    label = "nginx, error_page"
+    description = (
+        "As above, but each source is an `upstream` of its own, and the target's location sends 401, 403, 404, 408, "
+        "429, 500, 502, 503, 504 and its own failures to legacy by `error_page`. nginx keeps no count of the failures "
+        "of an upstream with one server, so an outage costs each request its timeout."
+    )
+    target_servers, forwarding, locations = "server 127.0.0.1:{target};", "proxy_next_upstream off;", PAGES
