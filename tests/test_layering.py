@@ -29,9 +29,21 @@ ALLOWED = {
         "tasks",
         "telemetry",
     },
+    "migration": {"settings", "telemetry"},
     "rollout": {"clocks", "core", "settings", "tasks", "telemetry"},
     "report": {"core", "rollout", "settings", "telemetry"},
-    "cli": {"clocks", "core", "demo", "explain", "report", "rollout", "settings", "supervisor"},
+    "cli": {
+        "clocks",
+        "core",
+        "demo",
+        "explain",
+        "migration",
+        "report",
+        "rollout",
+        "settings",
+        "supervisor",
+        "telemetry",
+    },
 }
 IMPURE = {"asyncio", "socket", "time", "random", "logging", "os", "threading", "datetime", "uvloop", "aiohttp"}
 

@@ -12,7 +12,19 @@ from typing import Protocol
 from proxy import __version__
 
 try:
-    from proxy.cli import check, demo, explain, report, rollback, rollout, run, schema, set_percentage, status
+    from proxy.cli import (
+        check,
+        demo,
+        explain,
+        migrate,
+        report,
+        rollback,
+        rollout,
+        run,
+        schema,
+        set_percentage,
+        status,
+    )
     from proxy.settings.errors import ConfigError
 except KeyboardInterrupt:  # Ctrl-C while the libraries load: as everywhere else
     sys.exit(130)
@@ -32,7 +44,19 @@ class Command(Protocol):
         """Do it; return the exit status. May raise ConfigError."""
 
 
-COMMANDS: tuple[Command, ...] = (run, check, schema, explain, set_percentage, rollback, status, rollout, report, demo)
+COMMANDS: tuple[Command, ...] = (
+    run,
+    check,
+    schema,
+    explain,
+    set_percentage,
+    rollback,
+    status,
+    rollout,
+    migrate,
+    report,
+    demo,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
