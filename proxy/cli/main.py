@@ -24,6 +24,7 @@ try:
         schema,
         set_percentage,
         status,
+        verify,
     )
     from proxy.settings.errors import ConfigError
 except KeyboardInterrupt:  # Ctrl-C while the libraries load: as everywhere else
@@ -54,6 +55,7 @@ COMMANDS: tuple[Command, ...] = (
     status,
     rollout,
     migrate,
+    verify,
     report,
     demo,
 )

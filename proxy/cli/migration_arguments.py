@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.settings.errors import ConfigError, ConfigProblem
 from proxy.settings.placeholders import Expander, PlaceholderError
+from proxy.settings.units import parse_duration
 
 if TYPE_CHECKING:
     from proxy.migration.queries import Shard
@@ -81,6 +82,14 @@ def expand(argument: str, text: str) -> str:
         return str(Expander(os.environ, Path()).expand(text))
     except PlaceholderError as error:
         raise ConfigError((ConfigProblem(argument, None, "", error.problem, error.hint),)) from None
+
+
+def seconds_from(text: str) -> float:
+    """Read a duration such as `2s`."""
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a duration such as 2s or 500ms, got {text!r}") from None
 
 
 def parse_shard(text: str) -> "Shard":

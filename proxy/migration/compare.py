@@ -23,9 +23,12 @@ _NULL: Final = {"NULL": True}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One attribute that differs; None stands for an absent one. Values are fit for JSON, long ones cut."""
+    """One attribute that differs (`field` None: the item as a whole). A value None stands for an absent one.
 
-    field: str
+    Values are fit for JSON, long ones cut.
+    """
+
+    field: str | None
     legacy: Any
     target: Any
 

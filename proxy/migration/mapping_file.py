@@ -6,7 +6,7 @@ Neighbours: `mapping` has the types, `mapping_rules` the rules, `settings.sectio
 import hashlib
 from collections.abc import Iterable
 from collections.abc import Mapping as Mappings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.migration.mapping import Mapping
@@ -31,6 +31,11 @@ class LoadedMapping:
     def refuse(self, faults: Iterable[Fault]) -> None:
         """Raise ConfigError if there are any."""
         _raise_any(self.document, (), faults)
+
+    def ignoring(self, attributes: Iterable[str]) -> "LoadedMapping":
+        """The same, with these not compared either."""
+        ignore = (*self.mapping.ignore, *attributes)
+        return replace(self, mapping=self.mapping.model_copy(update={"ignore": ignore}))
 
 
 def load_mapping(path: Path, env: Mappings[str, str]) -> LoadedMapping:

@@ -148,7 +148,7 @@ class Migration:
                 for part in self._checkpoint.ranges():
                     tasks.create_task(self._copy(part))
         except* MigrationFailed as group:
-            raise _first(group) from None
+            raise first_failure(group) from None
         self._checkpoint.finish(self.seconds)
         return self.outlook()
 
@@ -232,9 +232,10 @@ def convert_row(converter: Converter, row: Row) -> Converted | Reject:
         return Reject(row.key, exc.attribute, exc.reason)
 
 
-def _first(group: BaseExceptionGroup[MigrationFailed]) -> MigrationFailed:
+def first_failure(group: BaseExceptionGroup[MigrationFailed]) -> MigrationFailed:
+    """The one to tell of: when a server is away, every range finds out."""
     error = group.exceptions[0]
-    return error if isinstance(error, MigrationFailed) else _first(error)
+    return error if isinstance(error, MigrationFailed) else first_failure(error)
 
 
 async def open_both(options: Options, stack: AsyncExitStack) -> tuple[Reader, Table]:

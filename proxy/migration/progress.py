@@ -1,6 +1,6 @@
 """What a person sees while it runs: one line with rate and time left, on a terminal only; and the metrics.
 
-Neighbours: `migrate` and `repair` call it as a `Watcher`.
+Neighbours: `migrate` and `repair` call it as a `Watcher`, `verify` and `verify_http` as an `Onlooker`.
 """
 
 from types import TracebackType
@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from proxy.migration.checkpoint import Counts
+from proxy.migration.findings import Findings, Kind
 from proxy.migration.table import Traffic
-from proxy.telemetry.migration import MigrationMetrics
+from proxy.telemetry.migration import MigrationMetrics, VerificationMetrics
 
 
 class Line:
@@ -80,3 +81,34 @@ class Watching:
         self._metrics.totals({**totals, "throttles": traffic.throttles, "retries": traffic.retries})
         notes = [(counts.rejected, "rejected"), (traffic.throttles, "throttled")]
         self._line.show(counts.read, ", ".join(f"{number:,} {what}" for number, what in notes if number))
+
+
+class Comparing:
+    """Shows a verification: a line and the metrics."""
+
+    def __init__(self, line: Line, metrics: VerificationMetrics) -> None:
+        self._line = line
+        self._metrics = metrics
+        self._before: dict[str, int] = {}
+        self._doubts = 0
+
+    def __repr__(self) -> str:
+        return f"<Comparing {self._line!r}>"
+
+    def begin(self, total: float) -> None:
+        """There are about so many to compare."""
+        self._line.begin(total, 0.0)
+
+    def compared(self, findings: Findings) -> None:
+        """The figures up to now."""
+        totals = {"compared": findings.compared, **{kind.value: findings.counts[kind] for kind in Kind}}
+        for name, total in totals.items():
+            self._metrics.count(name, max(0, total - self._before.get(name, 0)))
+        self._before = totals
+        notes = [(findings.mismatches, "not the same"), (self._doubts, "to be read again")]
+        self._line.show(findings.compared, ", ".join(f"{number:,} {what}" for number, what in notes if number))
+
+    def doubted(self, number: int) -> None:
+        """So many are to be read again."""
+        self._doubts = number
+        self._metrics.doubted(number)

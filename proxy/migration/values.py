@@ -145,7 +145,7 @@ def read_json(value: str) -> Value:
     """
     try:
         tree = json.loads(
-            value, parse_int=str_number, parse_float=str_number, parse_constant=_refuse, object_pairs_hook=_pairs
+            value, parse_int=json_number, parse_float=json_number, parse_constant=_refuse, object_pairs_hook=_pairs
         )
     except RecursionError:
         raise Unconvertible(f"nests deeper than {DEEPEST} levels") from None
@@ -154,15 +154,15 @@ def read_json(value: str) -> Value:
     return _json_value(tree, 1)
 
 
-class _Number(str):
+class JsonNumber(str):
     """A JSON number, as text."""
 
     __slots__ = ()
 
 
-def str_number(text: str) -> _Number:
+def json_number(text: str) -> JsonNumber:
     """A JSON number's own text."""
-    return _Number(text)
+    return JsonNumber(text)
 
 
 def _refuse(_text: str) -> None:
@@ -181,7 +181,7 @@ def _json_value(tree: object, depth: int) -> Value:
         return {"NULL": True}
     if isinstance(tree, bool):
         return {"BOOL": tree}
-    if isinstance(tree, _Number):
+    if isinstance(tree, JsonNumber):
         return {"N": number_text(tree)}
     if isinstance(tree, str):
         return {"S": tree}
