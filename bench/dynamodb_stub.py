@@ -3,13 +3,15 @@
 One table whose key is the string `id`, in memory; the conditions that `cutover migrate` sends, and no others. It
 answers in well under 0.1 ms, so that what is measured is the client. Faults are set by requests of the operation
 `Stub.Faults`: `{"throttle": 0.1, "error": 0.1, "cut": 0.1, "lost": 0.1}` are shares of the requests that are refused,
-answered with 500, cut off before they are carried out, or cut off after they were.
+answered with 500, cut off before they are carried out, or cut off after they were; `{"capacity": 500}` refuses what is
+above so many writes a second.
 """
 
 import asyncio
 import json
 import random
 import sys
+import time
 from typing import Any
 from zlib import crc32
 
@@ -30,6 +32,18 @@ class Memory:
         self.faults: dict[str, float] = {}
         self.draw = random.Random(1).random
         self.written = 0
+        self.tokens = 0.0
+        self.filled_s = time.monotonic()
+
+    def bucket(self, capacity: float) -> bool:
+        """Whether a write is still within the capacity; a fifth of a second of it can be saved up."""
+        now_s = time.monotonic()
+        self.tokens = min(capacity / 5, self.tokens + (now_s - self.filled_s) * capacity)
+        self.filled_s = now_s
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         return getattr(self, f"on_{operation}")(request)
@@ -171,6 +185,9 @@ class Connection(asyncio.Protocol):
     def _fault(self) -> str | None:
         if not self._memory.faults:
             return None
+        capacity = self._memory.faults.get("capacity")
+        if capacity is not None:
+            return None if self._memory.bucket(capacity) else "throttle"
         drawn = self._memory.draw()
         for name, share in self._memory.faults.items():
             if drawn < share:

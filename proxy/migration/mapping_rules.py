@@ -61,7 +61,9 @@ def find_faults(mapping: Mapping) -> Iterator[Fault]:
     for index, column in enumerate(mapping.key):
         if key_attribute(mapping, column) is None:
             message = f'no attribute of type string or number is made of "{column}"'
-            yield Fault(("key", index), message, "an item must tell which row it is of")
+            mapped = [each.column for each in mapping.attributes.values() if each.column is not None]
+            hint = _meant(column, mapped) if column not in mapped else None
+            yield Fault(("key", index), message, hint or "an item must tell which row it is of")
 
 
 def key_attribute(mapping: Mapping, column: str) -> str | None:

@@ -10,7 +10,7 @@ _BURST_S: Final = 0.25
 _CUT: Final = 0.7
 _GROWTH_PER_S: Final = 1.1
 _CUT_APART_S: Final = 1.0
-_SLOWEST_UNITS_S: Final = 1.0
+_SLOWEST_UNITS_S: Final = 5.0
 _MEASURED_OVER_S: Final = 2.0
 
 _FIRST_BACKOFF_S: Final = 0.05

@@ -46,7 +46,8 @@ class Queries:
 
     def __init__(self, mapping: Mapping, columns: Mappings[str, Column], shard: Shard | None = None) -> None:
         self.table = quote_table(mapping.table)
-        self._key = [quote(name) for name in mapping.key]
+        # qualified, because the keys as text have the columns' own names
+        self._key = [f"r.{quote(name)}" for name in mapping.key]
         self._types = [_CASTS.get(columns[name].type, columns[name].type) for name in mapping.key]
         self.key_width = len(self._key)
         self._key_as_text = ", ".join(f"{name}::text" for name in self._key)
@@ -78,7 +79,7 @@ class Queries:
                 at += self.key_width
         columns = "" if keys_only else self._columns
         return (
-            f"SELECT {self._key_as_text}{columns} FROM {self.table} "  # noqa: S608 - quoted identifiers only
+            f"SELECT {self._key_as_text}{columns} FROM {self.table} AS r "  # noqa: S608 - quoted identifiers only
             f"WHERE {' AND '.join(conditions)} ORDER BY {self._order} LIMIT $1"
         )
 
@@ -94,33 +95,33 @@ class Queries:
         if self.key_width == 1:
             # an index serves this; a join on a cast array would not be sure of it
             return (
-                f"SELECT {self._key_as_text}{columns} FROM {self.table} "  # noqa: S608 - quoted identifiers only
+                f"SELECT {self._key_as_text}{columns} FROM {self.table} AS r "  # noqa: S608 - quoted identifiers only
                 f"WHERE {self._key[0]} = ANY(CAST($1::text[] AS {self._types[0]}[]))"
             )
         arrays = ", ".join(f"CAST(${at + 1}::text[] AS {kind}[])" for at, kind in enumerate(self._types))
         return (
-            f"SELECT {self._key_as_text}{columns} FROM {self.table} "  # noqa: S608 - quoted identifiers only
+            f"SELECT {self._key_as_text}{columns} FROM {self.table} AS r "  # noqa: S608 - quoted identifiers only
             f"WHERE ({self._order}) IN (SELECT * FROM unnest({arrays}))"
         )
 
     def sample(self, percent: float) -> str:
         """Some keys, in order; $1 how many at most."""
         return (
-            f"SELECT {self._key_as_text} FROM (SELECT {self._order} FROM {self.table} "  # noqa: S608 - as above
-            f"TABLESAMPLE SYSTEM ({percent:.6f}) LIMIT $1) AS sampled ORDER BY {self._order}"
+            f"SELECT {self._key_as_text} FROM (SELECT {self._order} FROM {self.table} AS r "  # noqa: S608 - as above
+            f"TABLESAMPLE SYSTEM ({percent:.6f}) LIMIT $1) AS r ORDER BY {self._order}"
         )
 
     def random_keys(self) -> str:
         """Keys drawn at random; $1 how many. Reads the whole index."""
         return (
-            f"SELECT {self._key_as_text} FROM {self.table} "  # noqa: S608 - quoted identifiers only
+            f"SELECT {self._key_as_text} FROM {self.table} AS r "  # noqa: S608 - quoted identifiers only
             f"WHERE {self._shard} ORDER BY random() LIMIT $1"
         )
 
 
 def _selected(kind: Kind, items: Kind, zone: str, column: Column) -> str:
     """A column in the form that `values` expects."""
-    name = quote(column.name)
+    name = f"r.{quote(column.name)}"
     if kind in (Kind.LIST, Kind.SET):
         element = column.type.removesuffix("[]")
         if items is Kind.TIMESTAMP:

@@ -36,6 +36,7 @@ _LOST: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut while it is being set up
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
 )
@@ -52,6 +53,7 @@ FROM pg_index i
 WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
 """
 _RELATION: Final = "SELECT relkind::text AS kind, reltuples FROM pg_class WHERE oid = to_regclass($1)"
+_READABLE: Final = ("r", "p", "m")  # tables, partitioned tables, materialized views: what can be sampled
 _TABLES: Final = """
 SELECT schemaname || '.' || tablename AS name FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
@@ -84,10 +86,7 @@ class Reader:
     async def plan(self, parts: int) -> list[Range]:
         """Split the key into ranges of about the same number of rows."""
         percent = min(100.0, 100.0 * _SAMPLE / max(self.estimated_rows, 1.0))
-        try:
-            sample = await self._fetch(self._queries.sample(percent), _SAMPLE)
-        except asyncpg.PostgresError:  # a foreign table or a view has no samples
-            return split_ranges((), 1)
+        sample = await self._fetch(self._queries.sample(percent), _SAMPLE)
         return split_ranges([tuple(record) for record in sample], parts)
 
     async def pages(self, part: Range, *, keys_only: bool = False) -> AsyncIterator[list[Row]]:
@@ -170,7 +169,7 @@ class Reader:
                 if loop.time() > until_s:
                     raise MigrationFailed(f"PostgreSQL is away: {_reason(error)}") from error
                 self.retries += 1
-            except asyncpg.InsufficientPrivilegeError as error:
+            except asyncpg.PostgresError as error:  # no privilege, a table that is not there any more, …
                 raise MigrationFailed(f"PostgreSQL: {error}") from error
             await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - no secret
             attempt += 1
@@ -234,10 +233,12 @@ async def _describe(pool: asyncpg.Pool, loaded: LoadedMapping, shard: Shard | No
             loaded.refuse([Fault(("table",), f'the database has no table "{mapping.table}"', hint)])
         found = await pool.fetch(_DESCRIBE, name)
         unique = await pool.fetch(_UNIQUE, name)
-    except asyncpg.PostgresError as error:
-        raise MigrationFailed(f"PostgreSQL: {error}") from error
+    except (*_LOST, asyncpg.PostgresError) as error:
+        raise MigrationFailed(f"PostgreSQL: {_reason(error)}") from error
     columns = {record["name"]: Column(record["name"], record["type"], record["nullable"]) for record in found}
     loaded.check_table(columns)
+    if relation["kind"] not in _READABLE:
+        loaded.refuse([Fault(("table",), f"{mapping.table} is no table, but a view or a foreign table")])
     if not any(set(record["columns"]) == set(mapping.key) for record in unique):
         joined = ", ".join(mapping.key)
         loaded.refuse([Fault(("key",), f"{mapping.table} has no unique index on exactly ({joined})")])
