@@ -8,7 +8,6 @@ import signal
 import sys
 from pathlib import Path
 
-
 from tests.migration.world import SERVERS, STUB, STUB_TABLE, lines_of
 
 pytestmark = SERVERS

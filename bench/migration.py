@@ -1,0 +1,250 @@
+"""`python -m bench.migration`: how fast `cutover migrate` and `verify` are, beside what they are made of.
+
+The floors are measured in the same run, in turns with what is measured: reading with COPY to nowhere, and writing
+items that are ready with bare aiobotocore, in the same manner (one conditional PutItem each) and as plain batches of
+25, which may overwrite newer items, so that no migration beside dual-write can use them. Once against moto, once against
+`bench.dynamodb_stub`, where the server costs little and the client's own processor time shows.
+
+`--memory` migrates 10,000 and 1,000,000 generated rows to the stub and compares the peaks of resident memory.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import asyncpg
+import uvloop
+from aiobotocore.session import get_session
+
+from proxy.cli.main import main as cutover
+from proxy.demo.dynamodb_server import start_dynamodb
+from proxy.demo.dynamodb_store import BATCH_ITEMS, create_table, open_client, to_item
+from proxy.demo.model import Image
+from proxy.demo.postgres_server import postgres_home, start_postgres
+from proxy.demo.postgres_store import create_schema, load_images
+from proxy.demo.processes import Launch, free_port, start_child, wait_listening
+from proxy.demo.seed import make_seed
+from proxy.migration.table import _CONFIG
+
+ROOT = Path(__file__).parents[1]
+MAPPING = ROOT / "config" / "migration.yaml"
+AT_ONCE = 64
+ROUNDS = 3
+GENERATE = """
+INSERT INTO images SELECT 'img-' || lpad(n::text, 9, '0'), 'user-' || n % 997, 'Castle: Lighthouse on a Shore ' || n,
+  repeat('The base is four plates deep so that the pipes fit under it. ', 3), 'https://images.example.com/' || n,
+  'https://images.example.com/t/' || n, ARRAY['moc', 'castle'], 'album-' || n % 400, 4032, 3024, 1000000 + n,
+  '2026-01-01 00:00:00Z'::timestamptz + n * interval '1 s', '2026-02-01 00:00:00Z'::timestamptz + n * interval '1 s'
+FROM generate_series(1, $1) n
+"""
+
+
+class Servers:
+    """PostgreSQL with a gallery, and a place for tables."""
+
+    def __init__(self, url: str, work: Path, stack: AsyncExitStack) -> None:
+        self.url, self.work, self.stack = url, work, stack
+        self.tables = 0
+
+    async def fill(self, images: tuple[Image, ...] | int) -> None:
+        connection = await asyncpg.connect(self.url)
+        await connection.execute("DROP TABLE IF EXISTS images")
+        await create_schema(connection, "public")
+        if isinstance(images, int):
+            await connection.execute(GENERATE, images, timeout=600)
+            await connection.execute("ANALYZE images")
+        else:
+            await load_images(connection, images)
+        await connection.close()
+
+    async def moto(self) -> str:
+        port = free_port()
+        await start_dynamodb(port, self.work, self.stack)
+        return f"http://127.0.0.1:{port}"
+
+    async def stub(self) -> str:
+        port = free_port()
+        argv = [sys.executable, "-m", "bench.dynamodb_stub", str(port)]
+        child = start_child(Launch("stub", argv, ROOT, self.work / "stub.log"))
+        self.stack.push_async_callback(child.stop, 1.0)
+        await wait_listening(child, port)
+        return f"http://127.0.0.1:{port}"
+
+    async def table(self, endpoint: str, *, is_stub: bool) -> str:
+        self.tables += 1
+        name = f"images{self.tables}"
+        if not is_stub:  # the stub has one table, whatever it is called
+            async with open_client(endpoint) as client:
+                await create_table(client, name)
+        return name
+
+
+async def command(servers: Servers, name: str, table: str, endpoint: str, *more: str) -> dict[str, Any]:
+    """Run `cutover migrate` or `verify`; its summary, and the peak of its memory."""
+    target = f"dynamodb://{table}?region=us-east-1&endpoint={endpoint}"
+    argv = [name, "--from", servers.url, "--to", target, "--mapping", str(MAPPING), "--json", *more]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bench.migration",
+        "--measured",
+        *argv,
+        cwd=servers.work,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    lines = (await process.communicate())[0].splitlines()
+    return {**json.loads(lines[0]), **json.loads(lines[1])}
+
+
+def measured(argv: list[str]) -> int:
+    """The command in this process, and then what memory it took."""
+    status = cutover(argv)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"peak_mib": usage.ru_maxrss / 1024, "cpu_s": usage.ru_utime + usage.ru_stime}))
+    return status
+
+
+async def copy_to_nowhere(url: str) -> float:
+    """Seconds to read the table in the fastest way there is."""
+    connection = await asyncpg.connect(url)
+
+    async def nowhere(_data: bytes) -> None:
+        pass
+
+    began_s = asyncio.get_running_loop().time()
+    await connection.copy_from_table("images", output=nowhere, format="binary")
+    took_s = asyncio.get_running_loop().time() - began_s
+    await connection.close()
+    return took_s
+
+
+async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, *, batches: bool) -> float:
+    """Seconds to write items that are ready, with the client's own configuration and nothing around it."""
+    session = get_session()
+    async with session.create_client(
+        "dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=_CONFIG
+    ) as client:
+
+        async def put(mine: Iterator[dict[str, Any]]) -> None:
+            for item in mine:
+                try:
+                    await client.put_item(
+                        TableName=table,
+                        Item=item,
+                        ConditionExpression="attribute_not_exists(#k) OR #v < :v",
+                        ExpressionAttributeNames={"#k": "id", "#v": "updatedAt"},
+                        ExpressionAttributeValues={":v": item["updatedAt"]},
+                    )
+                except client.exceptions.ConditionalCheckFailedException:  # the stub has it already
+                    raise SystemExit("the table was not empty") from None
+
+        async def put_batch(mine: Iterator[list[dict[str, Any]]]) -> None:
+            for batch in mine:
+                request = {table: [{"PutRequest": {"Item": item}} for item in batch]}
+                await client.batch_write_item(RequestItems=request)
+
+        began_s = asyncio.get_running_loop().time()
+        if batches:
+            parts = iter([items[at : at + BATCH_ITEMS] for at in range(0, len(items), BATCH_ITEMS)])
+            await asyncio.gather(*(put_batch(parts) for _ in range(AT_ONCE)))
+        else:
+            every = iter(items)
+            await asyncio.gather(*(put(every) for _ in range(AT_ONCE)))
+        return asyncio.get_running_loop().time() - began_s
+
+
+def check(is_right: bool, result: dict[str, Any]) -> None:  # noqa: FBT001 - as an assertion
+    """A figure counts only if what it measures was right."""
+    if not is_right:
+        raise SystemExit(f"not what was expected: {result}")
+
+
+async def compare(servers: Servers, images: tuple[Image, ...], *, is_stub: bool) -> None:
+    """One table of rates: what is measured and its floors, in turns."""
+    items = [to_item(image) for image in images]
+    await servers.fill(images)
+    seconds: dict[str, list[float]] = {}
+
+    def note(what: str, took_s: float) -> None:
+        seconds.setdefault(what, []).append(took_s)
+
+    for _ in range(ROUNDS):
+        note("read: COPY to nowhere", await copy_to_nowhere(servers.url))
+        for batches in (False, True):
+            # fresh servers, so that no run pays for what another has left
+            endpoint = await (servers.stub() if is_stub else servers.moto())
+            table = await servers.table(endpoint, is_stub=is_stub)
+            took_s = await write_bare(items, table, endpoint, batches=batches)
+            note("write: bare BatchWriteItem" if batches else "write: bare conditional PutItem", took_s)
+        endpoint = await (servers.stub() if is_stub else servers.moto())
+        table = await servers.table(endpoint, is_stub=is_stub)
+        result = await command(servers, "migrate", table, endpoint)
+        check(result["written"] == len(images), result)
+        note("cutover migrate", result["seconds"])
+        note("cutover migrate, processor time", result["cpu_s"])
+        again = await command(servers, "migrate", table, endpoint)
+        check(again["skipped_newer"] == len(images), again)
+        note("cutover migrate, again", again["seconds"])
+        proof = await command(servers, "verify", table, endpoint)
+        check(proof["compared"] == len(images) and not proof["differences"], proof)
+        note("cutover verify", proof["seconds"])
+    rates = {what: len(images) / median(each) for what, each in seconds.items()}
+    print(f"\n{len(images):,} rows, {'stub' if is_stub else 'moto'}, medians of {ROUNDS}")
+    for what, rate in rates.items():
+        print(f"  {what:<34} {rate:>10,.0f} rows/s   {[round(each, 2) for each in seconds[what]]}")
+    floor = min(rates["read: COPY to nowhere"], rates["write: bare conditional PutItem"])
+    print(f"  migrate / slower floor (same manner)   {rates['cutover migrate'] / floor:.2f}")
+    print(
+        f"  migrate / plain batches                {rates['cutover migrate'] / rates['write: bare BatchWriteItem']:.2f}"
+    )
+    print(f"  verify / migrate                       {rates['cutover verify'] / rates['cutover migrate']:.2f}")
+
+
+async def memory(servers: Servers, sizes: list[int]) -> None:
+    """The peaks of memory over the number of rows."""
+    for size in sizes:
+        await servers.fill(size)
+        endpoint = await servers.stub()
+        migrated = await command(servers, "migrate", "images", endpoint)
+        proof = await command(servers, "verify", "images", endpoint)
+        for name, result, count in (("migrate", migrated, migrated["written"]), ("verify", proof, proof["compared"])):
+            rate = count / result["seconds"]
+            print(
+                f"{name:<8} {count:>10,} rows  {result['seconds']:>8.1f} s  {rate:>7,.0f} rows/s"
+                f"  peak {result['peak_mib']:.0f} MiB  processor {result['cpu_s']:.1f} s",
+                flush=True,
+            )
+        print(f"         {migrated['write_units']:,} write units", flush=True)
+
+
+async def main(options: argparse.Namespace) -> None:
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "bench")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "bench")
+    with tempfile.TemporaryDirectory() as work, postgres_home() as home:
+        async with AsyncExitStack() as stack:
+            await start_postgres(home, Path(work) / "postgres.log", stack)
+            servers = Servers(home.url, Path(work), stack)
+            if options.memory:
+                await memory(servers, options.memory)
+                return
+            await compare(servers, make_seed(300, options.rows, 5).images, is_stub=False)
+            await compare(servers, make_seed(300, options.rows * 5, 5).images, is_stub=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measured"]:
+        sys.exit(measured(sys.argv[2:]))
+    parser = argparse.ArgumentParser(prog="python -m bench.migration")
+    parser.add_argument("--rows", type=int, default=2000, help="against moto; five times as many against the stub")
+    parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS", help="such as 10000 1000000")
+    uvloop.run(main(parser.parse_args()))
