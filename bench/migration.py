@@ -2,8 +2,8 @@
 
 The floors are measured in the same run, in turns with what is measured: reading with COPY to nowhere, and writing
 items that are ready with bare aiobotocore, in the same manner (one conditional PutItem each) and as plain batches of
-25, which may overwrite newer items, so that no migration beside dual-write can use them. Once against moto, once against
-`bench.dynamodb_stub`, where the server costs little and the client's own processor time shows.
+25, which may overwrite newer items, so that no migration beside dual-write can use them. Once against moto, once
+against `bench.dynamodb_stub`, where the server costs little and the client's own processor time shows.
 
 `--memory` migrates 10,000 and 1,000,000 generated rows to the stub and compares the peaks of resident memory.
 """
