@@ -77,19 +77,17 @@ def execute(args: argparse.Namespace) -> int:
         if path := getattr(args, argument):
             refuse_unwritable(f"--{argument}", path)
     stop_on_sigterm()
-    findings = Findings()
     try:
-        seconds = _run(args, findings)
-        _write_files(args, findings, seconds)
-        _show(args, findings, seconds)
+        with Findings() as findings:
+            seconds = _run(args, findings)
+            _write_files(args, findings, seconds)
+            _show(args, findings, seconds)
     except MigrationFailed as error:
         print(f"cutover verify: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("cutover verify: stopped; nothing is proved", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        findings.close()
     return 1 if findings.mismatches else 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from proxy.migration.compare import Difference
 from proxy.migration.files import write_line
@@ -51,13 +51,21 @@ class Doubt:
 
 
 class Findings:
-    """Figures and differences. To be closed."""
+    """Figures and differences; a context, whose end removes what is on disk."""
 
     def __init__(self) -> None:
         self.compared = 0
         self.counts = dict.fromkeys(Kind, 0)
-        self._spool: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `close`
+        self._spool: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `__exit__`
         self._repairs: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - as above
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        with suppress(OSError):
+            self._spool.close()
+            self._repairs.close()
 
     def __repr__(self) -> str:
         return f"<Findings: {self.compared} compared, {dict(self.counts)}>"
@@ -101,12 +109,6 @@ class Findings:
         for number, difference in enumerate(self.differences()):
             file.write((", " if number else "") + json.dumps(difference))
         file.write("]}\n")
-
-    def close(self) -> None:
-        """Remove what is on disk."""
-        with suppress(OSError):
-            self._spool.close()
-            self._repairs.close()
 
 
 _WHOLE = {

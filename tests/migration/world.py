@@ -115,9 +115,8 @@ async def verified(world, mapping, *, sample=None, delay_s=0.05, ignore=()):
     """Verify; the findings, with their differences read."""
     options = world.options(mapping)
     options = replace(options, mapping=options.mapping.ignoring(ignore))
-    findings = Findings()
-    await run_verification(options, findings, Quiet(), sample=sample, delay_s=delay_s)
-    findings.found = sorted(findings.differences(), key=lambda each: (str(each["id"]), str(each["field"])))
-    findings.list = list(findings.repairs())
-    findings.close()
+    with Findings() as findings:
+        await run_verification(options, findings, Quiet(), sample=sample, delay_s=delay_s)
+        findings.found = sorted(findings.differences(), key=lambda each: (str(each["id"]), str(each["field"])))
+        findings.list = list(findings.repairs())
     return findings
