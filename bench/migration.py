@@ -23,6 +23,7 @@ from typing import Any
 
 import asyncpg
 import uvloop
+from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from proxy.cli.main import main as cutover
@@ -33,12 +34,12 @@ from proxy.demo.postgres_server import postgres_home, start_postgres
 from proxy.demo.postgres_store import create_schema, load_images
 from proxy.demo.processes import Launch, free_port, start_child, wait_listening
 from proxy.demo.seed import make_seed
-from proxy.migration.table import _CONFIG
 
 ROOT = Path(__file__).parents[1]
 MAPPING = ROOT / "config" / "migration.yaml"
 AT_ONCE = 64
 ROUNDS = 3
+BARE = AioConfig(max_pool_connections=AT_ONCE, retries={"total_max_attempts": 1})
 GENERATE = """
 INSERT INTO images SELECT 'img-' || lpad(n::text, 9, '0'), 'user-' || n % 997, 'Castle: Lighthouse on a Shore ' || n,
   repeat('The base is four plates deep so that the pipes fit under it. ', 3), 'https://images.example.com/' || n,
@@ -129,11 +130,9 @@ async def copy_to_nowhere(url: str) -> float:
 
 
 async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, *, batches: bool) -> float:
-    """Seconds to write items that are ready, with the client's own configuration and nothing around it."""
+    """Seconds to write items that are ready, with aiobotocore as it comes and nothing around it."""
     session = get_session()
-    async with session.create_client(
-        "dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=_CONFIG
-    ) as client:
+    async with session.create_client("dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=BARE) as client:
 
         async def put(mine: Iterator[dict[str, Any]]) -> None:
             for item in mine:

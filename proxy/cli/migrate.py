@@ -1,7 +1,6 @@
 """`cutover migrate`: the rows of PostgreSQL to items of DynamoDB. Arguments to a call, and the result to a person."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from proxy.cli.migration_arguments import (
     expand,
     missing_extra,
     parse_shard,
-    stop_on_sigterm,
+    run_until_stopped,
     whole,
 )
 
@@ -61,7 +60,6 @@ def execute(args: argparse.Namespace) -> int:
     options = _options(args)
     rejects = _rejects_path(args, options)
     refuse_unwritable("--rejects", rejects)
-    stop_on_sigterm()
     try:
         outlook = _run(args, options, rejects)
     except MigrationFailed as error:
@@ -120,8 +118,8 @@ def _run(args: argparse.Namespace, options: "Options", rejects: Path) -> "Outloo
     with Line("reading" if options.dry_run else "migrating", quiet=args.json) as line:
         watch = Watching(line, metrics)
         if args.only is None:
-            return asyncio.run(run_migration(options, watch, keep))
-        return asyncio.run(run_repair(options, args.only, watch, keep))
+            return run_until_stopped(run_migration(options, watch, keep))
+        return run_until_stopped(run_repair(options, args.only, watch, keep))
 
 
 def _keep_rejects(checkpoint: "Checkpoint", path: Path) -> None:

@@ -1,12 +1,17 @@
 """The arguments that `cutover migrate` and `cutover verify` share, and what both need before they begin."""
 
 import argparse
+import asyncio
 import os
 import signal
 import sys
+import threading
+from collections.abc import Coroutine
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import uvloop
 
 from proxy.settings.errors import ConfigError, ConfigProblem
 from proxy.settings.placeholders import Expander, PlaceholderError
@@ -14,6 +19,8 @@ from proxy.settings.units import parse_duration
 
 if TYPE_CHECKING:
     from proxy.migration.queries import Shard
+
+Result = TypeVar("Result")
 
 _EXTRA: Final = ("aiobotocore", "asyncpg", "rich")
 INTERRUPTED: Final = 130
@@ -110,6 +117,17 @@ def _host_port(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def stop_on_sigterm() -> None:
-    """Let SIGTERM end it as Ctrl-C does: in order, with the checkpoint as it is and the reject list written."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def run_until_stopped(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it. SIGTERM and SIGINT end it in order, and raise KeyboardInterrupt."""
+
+    async def stoppable() -> Result:
+        task = asyncio.current_task()
+        if task is not None and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return uvloop.run(stoppable())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

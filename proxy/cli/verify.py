@@ -1,7 +1,6 @@
 """`cutover verify`: whether DynamoDB holds what PostgreSQL does. Arguments to a call, and the result to a person."""
 
 import argparse
-import asyncio
 import io
 import json
 import os
@@ -15,8 +14,8 @@ from proxy.cli.migration_arguments import (
     add_addresses,
     expand,
     missing_extra,
+    run_until_stopped,
     seconds_from,
-    stop_on_sigterm,
     whole,
 )
 from proxy.settings.errors import ConfigError, ConfigProblem
@@ -76,7 +75,6 @@ def execute(args: argparse.Namespace) -> int:
     for argument in ("repair", "report"):
         if path := getattr(args, argument):
             refuse_unwritable(f"--{argument}", path)
-    stop_on_sigterm()
     try:
         with Findings() as findings:
             seconds = _run(args, findings)
@@ -100,7 +98,7 @@ def _run(args: argparse.Namespace, findings: "Findings") -> float:
     if args.metrics:
         metrics.serve(*args.metrics)
     with Line("comparing", quiet=args.json) as line:
-        seconds: float = asyncio.run(work(args, findings, Comparing(line, metrics)))
+        seconds: float = run_until_stopped(work(args, findings, Comparing(line, metrics)))
     return seconds
 
 

@@ -125,7 +125,7 @@ class Migration:
         self._watch = watch
         self._keys = Keys(mapping, table.key)
         self._converter = Converter(mapping, tuple(table.key))
-        self._writer = Writer(table, mapping, max(1, options.in_flight // options.parallel))
+        self._writer = Writer(table, mapping, options.in_flight)
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._began_s = self._clock()
         self.sizes = Sizes()

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from proxy import __version__
 from proxy.migration.addresses import DynamoAddress
 from proxy.migration.errors import MigrationFailed, bad_argument
 from proxy.migration.pace import Pace, backoff_s
@@ -36,6 +37,7 @@ _CONFIG: Final = AioConfig(
     read_timeout=20,
     retries={"total_max_attempts": 1},
     max_pool_connections=CONNECTIONS,
+    user_agent=f"cutover/{__version__}",  # botocore's own is put together anew for each request: a fifth of its time
     parameter_validation=False,  # what is sent is made by `convert`; checking it again costs as much as sending it
 )
 THROTTLES: Final = frozenset(

@@ -1,7 +1,7 @@
 """Items into the table: each by itself and on one condition, so that a newer one is never overwritten.
 
 `BatchWriteItem` takes no condition and `TransactWriteItems` would make the users' own writes fail with conflicts
-(docs/adr/0006): so it is one `PutItem` for each item, many at once. Neighbours: `table` retries, `pace` paces.
+(docs/adr/0008): so it is one `PutItem` for each item, many at once. Neighbours: `table` retries, `pace` paces.
 """
 
 import asyncio
@@ -50,6 +50,8 @@ class Writer:
         self._table = table
         self._version = mapping.version
         self._in_flight = in_flight
+        # one for all ranges: while one waits for the last of its page, the others have its places
+        self._places = asyncio.Semaphore(in_flight)
         names = {"#k": next(iter(table.key))}
         condition = "attribute_not_exists(#k)"
         self._when_absent = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
@@ -69,7 +71,8 @@ class Writer:
 
         async def work(mine: Iterator[Write]) -> None:
             for write in mine:
-                results.append(await self.write(write))  # noqa: PERF401 - each as it comes
+                async with self._places:
+                    results.append(await self.write(write))
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(self._in_flight, len(writes))):

@@ -22,9 +22,6 @@ VERIFY_KEYS = ["compared", "missing", "extra", "different", "seconds", "differen
 def run(monkeypatch, tmp_path, capsys):
     """Run a command in this process, in a directory of its own; status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(migration_arguments, "stop_on_sigterm", lambda: None)
-    monkeypatch.setattr("proxy.cli.migrate.stop_on_sigterm", lambda: None)
-    monkeypatch.setattr("proxy.cli.verify.stop_on_sigterm", lambda: None)
 
     async def run(*argv):
         try:
