@@ -136,7 +136,7 @@ async def copy_to_nowhere(url: str) -> float:
 
 
 async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, *, batches: bool) -> tuple[float, float]:
-    """Seconds, and seconds of processor time, to write items that are ready, with aiobotocore as it comes and nothing around it."""
+    """Seconds, by the clock and of the processor, to write items that are ready with aiobotocore as it comes."""
     session = get_session()
     async with session.create_client("dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=BARE) as client:
 

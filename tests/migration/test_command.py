@@ -3,12 +3,14 @@
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from aiohttp import web
 
 from proxy.cli import migration_arguments
-from proxy.cli.main import main
+from proxy.cli.main import build_parser, main
 from proxy.demo.processes import free_port
 from tests.migration.world import SERVERS, SMALL, SMALL_TABLE, STUB, STUB_TABLE, lines_of
 
@@ -193,3 +195,15 @@ async def test_metrics_are_served_while_it_runs(stub_world, run):
     assert (await running)[0] == 0
     assert 'cutover_migration_rows_total{result="read"}' in seen
     assert 'cutover_migration_rows_total{result="written"} 64.0' in seen
+
+
+async def test_the_kubernetes_job_gives_arguments_that_are_understood():
+    path = Path(__file__).parents[2] / "deploy" / "kubernetes" / "migration-job.yaml"
+    job = next(document for document in yaml.safe_load_all(path.read_text()) if document["kind"] == "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for index in range(job["spec"]["completions"]):
+        arguments = [each.replace("$(JOB_COMPLETION_INDEX)", str(index)) for each in container["args"]]
+        args = build_parser().parse_args(arguments)
+        assert str(args.shard) == f"{index}/{job['spec']['completions']}"
+        assert args.source == "${env:MIGRATION_FROM}"
+        assert args.metrics == ("0.0.0.0", 9400)
