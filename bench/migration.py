@@ -39,7 +39,6 @@ from proxy.demo.seed import make_seed
 ROOT = Path(__file__).parents[1]
 MAPPING = ROOT / "config" / "migration.yaml"
 AT_ONCE = 64
-ROUNDS = 3
 READ, PUTS, BATCHES = "read: COPY to nowhere", "write: bare conditional PutItem", "write: bare BatchWriteItem"
 MIGRATE, AGAIN, VERIFY = "cutover migrate", "cutover migrate, nothing to do", "cutover verify"
 BARE = AioConfig(max_pool_connections=AT_ONCE, retries={"total_max_attempts": 1})
@@ -174,7 +173,7 @@ def check(is_right: bool, result: dict[str, Any]) -> None:  # noqa: FBT001 - as 
         raise SystemExit(f"not what was expected: {result}")
 
 
-async def compare(servers: Servers, images: tuple[Image, ...], *, is_stub: bool) -> None:
+async def compare(servers: Servers, images: tuple[Image, ...], *, rounds: int, is_stub: bool) -> None:
     """One table of rates: what is measured and its floors, in turns."""
     items = [to_item(image) for image in images]
     await servers.fill(images)
@@ -183,7 +182,7 @@ async def compare(servers: Servers, images: tuple[Image, ...], *, is_stub: bool)
     def note(what: str, took_s: float, cpu_s: float) -> None:
         seconds.setdefault(what, []).append((took_s, cpu_s))
 
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         began_cpu_s = time.process_time()
         took_s = await copy_to_nowhere(servers.url)
         note(READ, took_s, time.process_time() - began_cpu_s)
@@ -203,12 +202,12 @@ async def compare(servers: Servers, images: tuple[Image, ...], *, is_stub: bool)
         proof = await command(servers, "verify", table, endpoint)
         check(proof["compared"] == len(images) and not proof["differences"], proof)
         note(VERIFY, proof["seconds"], proof["cpu_s"])
-    print(f"\n{len(images):,} rows, {'stub' if is_stub else 'moto'}, medians of {ROUNDS}")
+    print(f"\n{len(images):,} rows, {'stub' if is_stub else 'moto'}, medians of {rounds}")
     print(f"  {'':<34} {'rows/s':>9} {'rows per CPU second':>20}   seconds")
     rates = {}
-    for what, rounds in seconds.items():
-        rates[what] = [len(images) / median(column) for column in zip(*rounds, strict=True)]
-        shown = ", ".join(f"{took_s:.2f}" for took_s, _ in rounds)
+    for what, taken in seconds.items():
+        rates[what] = [len(images) / median(column) for column in zip(*taken, strict=True)]
+        shown = ", ".join(f"{took_s:.2f}" for took_s, _ in taken)
         print(f"  {what:<34} {rates[what][0]:>9,.0f} {rates[what][1]:>20,.0f}   {shown}")
     for what, floor in ((MIGRATE, PUTS), (MIGRATE, BATCHES), (MIGRATE, READ), (VERIFY, MIGRATE)):
         by_time, by_cpu = (mine / its for mine, its in zip(rates[what], rates[floor], strict=True))
@@ -242,8 +241,10 @@ async def main(options: argparse.Namespace) -> None:
             if options.memory:
                 await memory(servers, options.memory)
                 return
-            await compare(servers, make_seed(300, options.rows, 5).images, is_stub=False)
-            await compare(servers, make_seed(300, options.rows * 5, 5).images, is_stub=True)
+            for server, rows in (("moto", options.rows), ("stub", options.rows * 5)):
+                if options.against in (server, "both"):
+                    images = make_seed(300, rows, 5).images
+                    await compare(servers, images, rounds=options.rounds, is_stub=server == "stub")
 
 
 if __name__ == "__main__":
@@ -251,5 +252,7 @@ if __name__ == "__main__":
         sys.exit(measured(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench.migration")
     parser.add_argument("--rows", type=int, default=2000, help="against moto; five times as many against the stub")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", choices=("moto", "stub", "both"), default="both")
     parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS", help="such as 10000 1000000")
     uvloop.run(main(parser.parse_args()))

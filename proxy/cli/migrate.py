@@ -99,7 +99,10 @@ def _stem(args: argparse.Namespace, table: str) -> str:
 
 
 def _rejects_path(args: argparse.Namespace, options: "Options") -> Path:
-    return args.rejects or Path(f"{_stem(args, options.target.table)}.rejects.jsonl")
+    whole = Path(f"{_stem(args, options.target.table)}.rejects.jsonl")
+    if args.rejects is None and args.only is not None and args.only != whole:
+        return Path(f"{args.only}.rejects.jsonl")  # the list of the whole run still holds
+    return args.rejects or whole
 
 
 def _run(args: argparse.Namespace, options: "Options", rejects: Path) -> "Outlook":

@@ -65,6 +65,12 @@ async def test_the_summaries_have_exactly_the_contracts_keys(stub_world, run, tm
     assert (status, json.loads(out)["written"]) == (0, 1)
     assert not (tmp_path / f"{world.table}.rejects.jsonl").exists()
     assert (await run("verify", *where, "--json"))[0] == 0
+    await world.sql.execute("UPDATE things SET updated_at = 'infinity' WHERE id = '1'")
+    await run("migrate", *where)
+    whole = (tmp_path / f"{world.table}.rejects.jsonl").read_text()
+    (tmp_path / "some").write_text("2\n")
+    assert (await run("migrate", *where, "--only", "some"))[0] == 0
+    assert (tmp_path / f"{world.table}.rejects.jsonl").read_text() == whole  # another list says nothing about that row
 
 
 async def test_a_dry_run_writes_nothing_and_says_what_it_will_take(stub_world, run, tmp_path):
