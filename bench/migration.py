@@ -214,21 +214,24 @@ async def compare(servers: Servers, images: tuple[Image, ...], *, rounds: int, i
         print(f"  {what} / {floor}: {by_time:.2f} by the clock, {by_cpu:.2f} by processor time", flush=True)
 
 
-async def memory(servers: Servers, sizes: list[int]) -> None:
+async def memory(servers: Servers, sizes: list[int], *, dry: bool) -> None:
     """The peaks of memory over the number of rows."""
     for size in sizes:
         await servers.fill(size)
         endpoint = await servers.stub()
-        migrated = await command(servers, "migrate", "images", endpoint)
-        proof = await command(servers, "verify", "images", endpoint)
-        for name, result, count in (("migrate", migrated, migrated["written"]), ("verify", proof, proof["compared"])):
-            rate = count / result["seconds"]
+        read = await command(servers, "migrate", "images", endpoint, "--dry-run")
+        results = [("dry run", read, read["read"])]
+        if not dry:
+            migrated = await command(servers, "migrate", "images", endpoint)
+            proof = await command(servers, "verify", "images", endpoint)
+            results += [("migrate", migrated, migrated["written"]), ("verify", proof, proof["compared"])]
+        for name, result, count in results:
             print(
-                f"{name:<8} {count:>10,} rows  {result['seconds']:>8.1f} s  {rate:>7,.0f} rows/s"
+                f"{name:<8} {count:>10,} rows  {result['seconds']:>8.1f} s  {count / result['seconds']:>7,.0f} rows/s"
                 f"  peak {result['peak_mib']:.0f} MiB  processor {result['cpu_s']:.1f} s",
                 flush=True,
             )
-        print(f"         {migrated['write_units']:,} write units", flush=True)
+        print(f"         {read['write_units']:,} write units", flush=True)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -239,7 +242,7 @@ async def main(options: argparse.Namespace) -> None:
             await start_postgres(home, Path(work) / "postgres.log", stack)
             servers = Servers(home.url, Path(work), stack)
             if options.memory:
-                await memory(servers, options.memory)
+                await memory(servers, options.memory, dry=options.dry_run)
                 return
             for server, rows in (("moto", options.rows), ("stub", options.rows * 5)):
                 if options.against in (server, "both"):
@@ -252,6 +255,7 @@ if __name__ == "__main__":
         sys.exit(measured(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench.migration")
     parser.add_argument("--rows", type=int, default=2000, help="against moto; five times as many against the stub")
+    parser.add_argument("--dry-run", action="store_true", help="with --memory: only read and convert")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", choices=("moto", "stub", "both"), default="both")
     parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS", help="such as 10000 1000000")
