@@ -144,6 +144,7 @@ def _is_number(mapping: Mapping, column: str) -> bool:
 def find_key_faults(mapping: Mapping, keys: Mappings[str, str]) -> Iterator[Fault]:
     """What DynamoDB's key, its attributes with their types S, N or B, says against it."""
     of_rows = {key_attribute(mapping, column) for column in mapping.key}
+    used: set[str] = set()
     for name, wanted in keys.items():
         attribute = mapping.attributes.get(name)
         if attribute is None:
@@ -151,6 +152,7 @@ def find_key_faults(mapping: Mapping, keys: Mappings[str, str]) -> Iterator[Faul
             yield Fault(("attributes",), f'DynamoDB\'s key "{name}" is not among them', meant)
             continue
         parts = PLACEHOLDER.findall(attribute.template) if attribute.template is not None else [name]
+        used.update(parts)
         of_key = all(part in of_rows or mapping.attributes[part].constant is not None for part in parts)
         if not of_key:
             yield Fault(("attributes", name), "is DynamoDB's key, and must be made of the table's key columns only")
@@ -159,6 +161,11 @@ def find_key_faults(mapping: Mapping, keys: Mappings[str, str]) -> Iterator[Faul
             made = "N" if not isinstance(attribute.constant, bool) else "BOOL"
         if made != wanted:
             yield Fault(("attributes", name), f"is DynamoDB's key of type {wanted}, and would become {made}")
+    for index, column in enumerate(mapping.key):
+        if key_attribute(mapping, column) not in used:
+            joined = ", ".join(keys)
+            message = f'"{column}" is in no part of DynamoDB\'s key ({joined}): several rows would become one item'
+            yield Fault(("key", index), message)
 
 
 def _unfit(kind: Kind, attribute: Attribute, column: Column) -> str | None:

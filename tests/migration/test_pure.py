@@ -12,6 +12,7 @@ from proxy.migration.convert import Converter, RowRejected
 from proxy.migration.estimate import estimate_cost_usd, estimate_times
 from proxy.migration.keys import Keys
 from proxy.migration.mapping import Mapping
+from proxy.migration.mapping_rules import find_key_faults
 from proxy.migration.pace import Pace, backoff_s
 from proxy.migration.ranges import split_ranges
 from proxy.migration.sizes import item_bytes, number_bytes, write_units
@@ -83,6 +84,22 @@ def test_a_row_key_and_an_item_key_tell_each_other(a, b):
     assert keys.row_key({**item_key, "a": {"S": a + "x"}}) is None
     assert keys.row_key(item_key) is None
     assert set(keys.attributes) == {"pk", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"pk": "S", "b": "N"}, []),
+        ({"pk": "S"}, ["several rows would become one item"]),
+        ({"pk": "S", "b": "S"}, ["would become N"]),
+        ({"a": "S", "b": "N", "text": "S"}, ["key columns only"]),
+        ({"id": "S", "a": "S", "b": "N"}, ["not among them"]),
+    ],
+)
+def test_a_key_of_dynamodb_must_be_made_of_the_whole_key_of_the_table(keys, words):
+    found = [fault.message for fault in find_key_faults(PLAIN, keys)]
+    assert len(found) == len(words)
+    assert all(word in message for word, message in zip(words, found, strict=True))
 
 
 VALUES = st.one_of(
