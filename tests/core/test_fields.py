@@ -102,6 +102,7 @@ def test_a_line_is_read_once_and_remembered_as_it_was_sent():
     field = read(table, b"Age:  7\t")
     assert (field.fate, field.name, field.values, field.line) == (NOTE | TELLS_CACHE, b"age", (b"7",), b"Age: 7")
     assert table.known == {b"Age:  7\t": field}
+    assert repr(field).startswith("<Field b'age'")
 
 
 @pytest.mark.parametrize(

@@ -834,3 +834,20 @@ def test_a_head_is_read_alike_whatever_has_been_seen_before(heads):
         warm = make()
         for data in heads * 2:
             assert _told(parse, data, warm) == _told(parse, data, make())
+
+
+def test_request_lines_are_remembered_in_bounds_and_never_with_a_query():
+    for number in range(3000):
+        parse_request(b"GET /images/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number, request_table())
+    parse_request(b"GET /images?token=secret HTTP/1.1\r\nHost: a\r\n\r\n", request_table())
+    parse_request(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 300), request_table())
+    assert 0 < len(request_head._seen) <= 1024
+    assert not any(b"secret" in line or len(line) > 256 for line in request_head._seen)
+
+
+@pytest.mark.parametrize("line", [b"GET /a/b HTTP/1.1", b"GET /a/b HTTP/1.0", b"HEAD /a/b HTTP/1.1"])
+def test_a_request_line_seen_before_means_the_same(line):
+    first, again = (parse_request(line + b"\r\nHost: a\r\n\r\n", request_table()) for _ in range(2))
+    assert [getattr(first, name) for name in ("method", "target", "path", "query", "minor", "keep_alive")] == [
+        getattr(again, name) for name in ("method", "target", "path", "query", "minor", "keep_alive")
+    ]

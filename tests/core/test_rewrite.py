@@ -166,3 +166,7 @@ def test_the_client_is_told_about_its_connection_where_it_needs_telling(version,
 def test_via_names_the_upstreams_version():
     assert via_line(response("HTTP/1.0 200 OK\r\n\r\n")) == b"Via: 1.0 cutover\r\n"
     assert via_line(response("HTTP/1.1 200 OK\r\n\r\n")) == b"Via: 1.1 cutover\r\n"
+
+
+def test_a_hop_shows_who_asked():
+    assert repr(Hop(b"203.0.113.9", False, b"id-1", b"00-trace")) == "<Hop b'203.0.113.9' b'id-1'>"

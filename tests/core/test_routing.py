@@ -143,3 +143,14 @@ def test_the_default_policy_sends_everybody_to_legacy():
 def test_labels_are_the_contracts():
     assert status_label(503) == "status_503"
     assert {FailureKind.CONNECT_ERROR, FailureKind.TLS_ERROR, FailureKind.OVERLOAD} == NOTHING_SENT
+
+
+def test_the_paths_remembered_are_bounded_and_mean_the_same():
+    table = OperationTable([Operation("get", ("GET",), "/images/{id}"), Operation("put", ("PUT",), "/images/{id}")])
+    for number in [*range(3000), *range(3000)]:
+        assert table.match(b"GET", b"/images/%d" % number).name == "get"
+        assert table.match(b"HEAD", b"/images/%d/x" % number) is OTHER
+    assert table.match(b"PUT", b"/images/1").name == "put"
+    assert table.match(b"GET", b"/images/" + b"x" * 300).name == "get"
+    assert all(len(seen) <= 1024 for seen in table._seen.values())
+    assert not any(len(path) > 256 for seen in table._seen.values() for path in seen)
