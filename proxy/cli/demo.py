@@ -108,6 +108,7 @@ def execute(args: argparse.Namespace) -> int:
         dynamodb_endpoint=args.dynamodb_endpoint,
         seed=args.seed,
         latency_factor=0.0 if args.no_added_latency else DEFAULT_FACTOR,
+        fill_target=False,
     )
     return run_demo(
         DemoOptions(

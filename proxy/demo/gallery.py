@@ -44,7 +44,10 @@ _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class GalleryOptions:
-    """What to start; None means the embedded server. `latency_factor` scales the epic's "before" column."""
+    """What to start; None means the embedded server. `latency_factor` scales the epic's "before" column.
+
+    Without `fill_target` the Image Service begins empty, for a migration to fill.
+    """
 
     postgres_url: str | None = None
     dynamodb_endpoint: str | None = None
@@ -52,6 +55,7 @@ class GalleryOptions:
     images: int = 2000
     seed: int = 5
     latency_factor: float = 0.0
+    fill_target: bool = True
 
 
 class Gallery:
@@ -164,7 +168,8 @@ class Gallery:
                 await dynamodb_store.create_table(client, self.table)
                 if self.options.dynamodb_endpoint is not None:
                     self._stack.push_async_callback(self._delete_table)
-                await dynamodb_store.load_images(client, self.table, self.content.images)
+                if self.options.fill_target:
+                    await dynamodb_store.load_images(client, self.table, self.content.images)
             except (BotoCoreError, ClientError) as exc:
                 raise StartError(f"DynamoDB at {self.dynamodb_endpoint} does not serve: {exc}") from exc
 

@@ -14,6 +14,7 @@ import aiohttp
 import uvloop
 from rich.console import Console
 
+from proxy.demo.data import move_data
 from proxy.demo.display import open_display
 from proxy.demo.gallery import Gallery, GalleryOptions
 from proxy.demo.load import DEFAULT_RATE
@@ -89,6 +90,7 @@ class _Demo:
         sidecar = Sidecar(gallery, session)
         await sidecar.start(stack)
         content = gallery.content
+        await move_data(gallery, self._say)
         self._say(
             f"Ready after {clock() - began_s:.1f} s: {len(content.images)} images of {len(content.users)} users "
             f"in both sources, the sidecar on {sidecar.url}."
