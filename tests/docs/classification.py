@@ -53,7 +53,10 @@ RULES: tuple[tuple[str, Treatment], ...] = (
     (r"jq\b", Run(needs="jq")),
     # the shell's own
     (r"(cd|mkdir|cp|touch|rm|printf|echo|export|test|ls|cat|ln|mv|chmod)\b", Run()),
-    (r"\w+=\S*$", Run()),
+    (r"\w+=\S*(\s+#.*)?$", Run()),
+    (r"install -", Look("writes into /etc")),
+    (r"grep\b", Look("reads only")),
+    (r"open\b", Look("opens a browser")),
     (r"\$EDITOR\b", Run()),
     (r"kill\b", Look("whose process that is, only the reader knows")),
     # the repository's
