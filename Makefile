@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: setup  ## A whole cutover on this machine, in about a minute
-	@$(BIN)/cutover demo
+	@$(BIN)/cutover demo --report build/demo-report
 
 run: setup  ## The sidecar with config/cutover.yaml
 	@$(BIN)/cutover run -c config/cutover.yaml

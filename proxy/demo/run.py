@@ -40,6 +40,7 @@ class DemoOptions:
     keep: bool = False
     json_to: str | None = None
     journal: Path | None = None
+    report: Path | None = None
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -113,6 +114,9 @@ class _Demo:
         self.summary = summary
         print_report(self._console, summary)
         self._write_json(summary)
+        if self._options.report is not None:
+            said = await rollout.report(self._options.report)
+            self._console.print("", said, sep="\n", markup=False, highlight=False, soft_wrap=True)
         if self._options.keep:
             self._print_urls(gallery, sidecar, rollout)
             await story.linger(LINGER_RATE)

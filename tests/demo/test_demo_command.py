@@ -31,6 +31,13 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch, capsys):
     assert demo.missing_packages(embedded_postgres=True, embedded_dynamodb=False) == ["rich"]
 
 
+def test_without_the_reports_extra_nothing_begins_that_could_not_be_ended(monkeypatch, capsys):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "jinja2" else find_spec(name))
+    assert demo.execute(parse("--report", "report")) == 2
+    error = capsys.readouterr().err
+    assert error == "cutover demo: needs the extra: pip install 'cutover[demo,report]' (missing: jinja2)\n"
+
+
 def test_the_command_line_alone_loads_nothing_of_the_extra():
     code = "import sys, proxy.cli.demo; print([m for m in ('rich', 'asyncpg', 'aiobotocore') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
@@ -52,10 +59,14 @@ def start(tmp_path, *arguments):
 
 
 def test_the_story_passes_in_front_of_the_real_sidecar_and_leaves_a_journal(tmp_path):
-    with start(tmp_path, "--rate", "140", "--json", "summary.json", "--journal", "rollout.db") as process:
+    kept = ("--json", "summary.json", "--journal", "rollout.db", "--report", "report")
+    with start(tmp_path, "--rate", "140", *kept) as process:
         output, error = process.communicate(timeout=240)
     assert process.returncode == 0, output + error
-    assert output.splitlines()[-1].lstrip().startswith("PASS")
+    assert [line for line in output.splitlines() if line.lstrip().startswith("PASS")]
+    written = tmp_path / "report" / "report.html"
+    assert f"written: {written}" in output.splitlines()[-1]
+    assert "postgresql" in written.read_text()
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["client_errors"], summary["users_off_side"], summary["sources_agree"]) == (0, 0, True)
     phases = summary["phases"]
