@@ -3,13 +3,13 @@
 Neighbours: `sections` write, `plots` draw, `html` and `markdown` render what is made here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from proxy import __version__
 from proxy.report.conclusions import Conclusion, Outcome, conclude
 from proxy.report.distribution_plot import draw_distributions
 from proxy.report.document import Document, Figure, Tile, Tone
-from proxy.report.findings import Findings, Topic
+from proxy.report.findings import Findings, Run, Topic
 from proxy.report.performance import Result
 from proxy.report.plots import draw_latency, draw_percentage, draw_ratios
 from proxy.report.sections.issues import write_issues
@@ -81,8 +81,10 @@ def _tiles(findings: Findings, conclusion: Conclusion) -> Iterator[Tile]:
     of = "" if impact.answered is None else f"in {impact.answered:,} requests"
     yield Tile("Client-visible errors", count(errors), of, tone)
     yield Tile("Saved by a fallback", count(impact.saved), _share_of_meant(conclusion))
-    backs = sum(event.topic is Topic.BACK for event in run.events)
-    yield Tile("Rollbacks", str(backs), "automatic or ordered", Tone.GOOD if backs == 0 else Tone.BAD)
+    backs, before = _times_back([run]), _times_back(findings.earlier)
+    of = f"and {before} in earlier runs" if before else "automatic or ordered"
+    tone = Tone.BAD if backs else Tone.WARN if before else Tone.GOOD
+    yield Tile("Rollbacks", str(backs), of, tone)
     rows = conclusion.comparisons
     met = sum(row.result is Result.MET for row in rows)
     tone = Tone.GOOD if met == len(rows) else Tone.WARN
@@ -98,6 +100,10 @@ def _tiles(findings: Findings, conclusion: Conclusion) -> Iterator[Tile]:
     yield Tile("Watched at the end", span(conclusion.monitored_s), looks)
     took = span(run.ended - run.stages[0].began) if run.stages else NOTHING
     yield Tile("From the first step", took, "to the end of the rollout" if run.is_over else "so far")
+
+
+def _times_back(runs: Iterable[Run]) -> int:
+    return sum(event.topic is Topic.BACK for run in runs for event in run.events)
 
 
 def _share_of_meant(conclusion: Conclusion) -> str:

@@ -5,6 +5,7 @@ configurations are found here in what was measured. `sections.issues` tells.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
@@ -39,9 +40,15 @@ ISSUES: Final = frozenset(
 
 
 def find_issues(findings: Findings) -> tuple[Event, ...]:
-    """All of them, in order of time."""
+    """All of them, in order of time; those of the journal's earlier runs too, as far as their events tell."""
     told = [event for event in findings.run.events if event.topic in ISSUES]
-    found = [*told, *_bursts(findings.measured), *_counted(findings.measured), *_monitored(findings)]
+    before = [
+        replace(event, text=f"Run {run.number}: {event.text}")
+        for run in findings.earlier
+        for event in run.events
+        if event.topic in ISSUES
+    ]
+    found = [*before, *told, *_bursts(findings.measured), *_counted(findings.measured), *_monitored(findings)]
     return tuple(sorted(found, key=lambda event: (event.at, event.topic.value)))
 
 

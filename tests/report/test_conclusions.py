@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.report.collect import Asked, assemble
+from proxy.report.composition import compose
 from proxy.report.conclusions import Outcome, conclude
-from proxy.report.document import Table, Tone
+from proxy.report.document import Paragraph, Table, Tone
 from proxy.report.figures import Counts, Measurement, add_up
 from proxy.report.findings import (
     CheckDefinition,
     CheckResult,
+    Event,
     Findings,
     Note,
     Origin,
@@ -343,3 +345,21 @@ def test_every_input_that_is_missing_is_named_so() -> None:
     bare = findings(origins=(Origin("Prometheus", supplied=False, text="not asked"),))
     table = next(block for block in write_summary(bare, conclude(bare)).blocks if isinstance(block, Table))
     assert [cell.text for cell in table.rows[0]] == ["Prometheus", "not supplied", "not asked"]
+
+
+def test_what_earlier_runs_of_the_journal_went_through_is_told_as_theirs():
+    known = findings()
+    events = (
+        Event(1.0, Topic.NO_GO, "errors: beyond the bound"),
+        Event(2.0, Topic.BACK, "Back to 0 %"),
+    )
+    known = replace(known, earlier=(replace(known.run, number=known.run.number - 1, events=events),))
+    assert [event.text for event in find_issues(known)] == [f"Run {known.run.number - 1}: errors: beyond the bound"]
+    document = compose(known)
+    (tile,) = [tile for tile in document.tiles if tile.label == "Rollbacks"]
+    assert (tile.value, tile.detail, tile.tone) == ("0", "and 1 in earlier runs", Tone.WARN)
+    paragraph = next(block.text for block in document.sections[0].blocks if isinstance(block, Paragraph))
+    assert (
+        "There was no rollback in this run; in earlier ones users were taken back once, at 1970-01-01 00:00 UTC."
+        in paragraph
+    )

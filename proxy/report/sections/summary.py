@@ -1,10 +1,10 @@
 """Section 1: what was moved, when, whether every check passed, and what users noticed, in one paragraph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from proxy.report.conclusions import Conclusion, Outcome
 from proxy.report.document import Block, Cell, Listing, Paragraph, Section, Subheading, Table, Tone
-from proxy.report.findings import Findings, Topic
+from proxy.report.findings import Findings, Run, Topic
 from proxy.report.performance import Result
 from proxy.report.wording import (
     LONGEST_REASON,
@@ -97,11 +97,20 @@ def _users(conclusion: Conclusion) -> str:
 
 
 def _way_back(findings: Findings) -> str:
-    back = [event for event in findings.run.events if event.topic is Topic.BACK]
+    now, before = _taken_back([findings.run]), _taken_back(findings.earlier)
+    if not before:
+        return f"Users were taken back {now}." if now else "There was no rollback."
+    text = f"Users were taken back {now}" if now else "There was no rollback in this run"
+    return f"{text}; in earlier ones users were taken back {before}."
+
+
+def _taken_back(runs: Iterable[Run]) -> str:
+    """How often and when; empty for never."""
+    back = [event for run in runs for event in run.events if event.topic is Topic.BACK]
     if not back:
-        return "There was no rollback."
+        return ""
     often = "once" if len(back) == 1 else f"{len(back)} times"
-    return f"Users were taken back {often}, at {listed(minute(one.at) for one in back)} UTC."
+    return f"{often}, at {listed(minute(one.at) for one in back)} UTC"
 
 
 def _speed(conclusion: Conclusion) -> Iterator[str]:
