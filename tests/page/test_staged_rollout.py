@@ -125,6 +125,7 @@ def test_an_override_is_given_with_its_reason_and_a_refusal_is_said(sidecar, vis
     with running(sidecar, tmp_path) as journal:
         opened = visit(sidecar.admin)
         page = opened.page
+        opened.wait_for_text("#staged-phase", "Judging")  # not what the rollout before this one left on the page
         opened.wait_for_text("#checks", "nobody has said yet")
         page.click("#open-promote")
         page.select_option("#order-check", "complaints")
