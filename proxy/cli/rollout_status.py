@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.cli.rollout_orders import add_journal_argument
-from proxy.cli.screen import Screen
+from proxy.cli.screen import Screen, leave_on_sigterm
 from proxy.clocks import wall_clock
 from proxy.settings.units import parse_duration
 
@@ -58,6 +58,8 @@ def show_status(args: argparse.Namespace) -> int:
     from proxy.rollout.journal import Journal, JournalError  # noqa: PLC0415
     from proxy.rollout.status import read_status  # noqa: PLC0415
 
+    if args.watch:
+        leave_on_sigterm()
     try:
         with Journal(args.journal, create=False) as journal:
             if args.json:

@@ -5,8 +5,9 @@ Must not know what is drawn. Neighbour: `status`.
 
 import os
 import shutil
+import signal
 from collections.abc import Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Final, Self, TextIO
 
 Span = tuple[str, str]
@@ -28,6 +29,15 @@ _CLOSE: Final = "\x1b[?25h\x1b[?1049l"
 _TO_TOP: Final = "\x1b[H"
 _TO_LINE_END: Final = "\x1b[K"
 _TO_SCREEN_END: Final = "\x1b[J"
+
+
+def leave_on_sigterm() -> None:
+    """Have SIGTERM end as Ctrl-C does, by way of every `finally`, so that the terminal is as before."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 class Screen:

@@ -5,14 +5,12 @@ Neighbours: `admin_client` asks, `status_table` lays out, `screen` draws.
 
 import argparse
 import json
-import signal
 import sys
 import time
-from types import FrameType
 from typing import Final
 
 from proxy.cli.admin_client import AdminClient, AdminError, Answer, Unreachable, add_token_argument, admin_url
-from proxy.cli.screen import Line, Screen
+from proxy.cli.screen import Line, Screen, leave_on_sigterm
 from proxy.cli.status_table import not_reachable, status_lines
 from proxy.settings.units import parse_duration
 
@@ -53,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
         return 2
     if not args.watch:
         return _show_once(client, as_json=args.json)
-    signal.signal(signal.SIGTERM, _end)
+    leave_on_sigterm()
     try:
         if args.json:
             _print_again_and_again(client, args.interval)
@@ -62,11 +60,6 @@ def execute(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    """Leave by way of every `finally`, so that the terminal is as before."""
-    raise KeyboardInterrupt
 
 
 def _show_once(client: AdminClient, *, as_json: bool) -> int:

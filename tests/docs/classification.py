@@ -38,7 +38,7 @@ RULES: tuple[tuple[str, Treatment], ...] = (
     # cutover
     (r"cutover run\b", Serve(r'"event":"started"')),
     (r"cutover status\b.*--watch", Serve("breaker")),
-    (r"cutover rollout status\b.*--watch", Serve(r"\S", frozenset({-15}))),  # leaves SIGTERM to the system
+    (r"cutover rollout status\b.*--watch", Serve(r"\S")),
     (r"cutover rollout start\b", Serve(r"\S", frozenset({1}))),  # stopped by a signal: not completed
     (r"cutover rollout watch\b", Run(frozenset({0, 1}))),  # 1: without traffic nothing is GO
     # A controller that has just begun has nothing to promote or to resume, and says so.
