@@ -5,10 +5,11 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import proxy
 from proxy.telemetry.access_log import AccessEntry, render_json
 from proxy.telemetry.vocabulary import ACCESS_FIELDS, EVENTS
 
-PROXY = Path(__file__).parents[2] / "proxy"
+PROXY = Path(proxy.__file__).parent  # as installed, where that is what is tested
 LEVELS = {"debug", "info", "warning", "error"}
 HEARERS = {"audit", "tell"}  # names that stand for a level's method
 OWN_OUTPUT = ("cli", "demo")  # these talk to people, not to the log
