@@ -1,7 +1,8 @@
 """What becomes of each header field on its way through: forwarded, noted, dropped, kept from one source.
 
 A field line that comes again and again (most do: Host, Accept, User-Agent, Server) is worked out once and remembered
-as it was sent, in a bounded table: then it costs one dictionary look-up. Neighbours: `heads` reads the lines,
+as it was sent, in a bounded table: then it costs one dictionary look-up. Of a line that is new each time (ETag, Cookie)
+the name is remembered, and only the value's octets are looked at. Neighbours: `heads` reads the lines,
 `settings.snapshot` builds the tables.
 """
 
@@ -28,6 +29,12 @@ _FORGOTTEN: Final = frozenset(
     (b"authorization", b"cookie", b"etag", b"idempotency-key", b"last-modified", b"proxy-authorization",
      b"set-cookie", b"traceparent", b"tracestate", b"x-request-id")
 )  # fmt: skip
+
+_MOST_NAMES: Final = 512
+_LONGEST_NAME: Final = 64  # bytes
+_MARK_BAD: Final = bytes(c if c == 9 or 32 <= c != 127 else 0 for c in range(256))  # RFC 9110 section 5.5
+# What llhttp reads a meaning into, beyond the grammar of a field: it always judges these itself.
+_JUDGED: Final = frozenset((b"connection", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
 # RFC 9110 section 7.6.1 and, for the two Proxy- fields, 11.7: never forwarded.
 _HOP_BY_HOP: Final = {
@@ -79,29 +86,43 @@ class Field:
 
     __slots__ = ("fate", "line", "name", "number", "values")
 
-    def __init__(self, fate: int, name: bytes, value: bytes, line: bytes) -> None:
+    def __init__(self, fate: int, name: bytes, value: bytes, line: bytes, number: int) -> None:
         self.fate = fate
         self.name = name
         self.values = (value,)
         self.line = line
-        self.number = int(value) if name == b"content-length" and _LENGTH(value) else -1
+        self.number = number
 
     def __repr__(self) -> str:
         return f"<Field {self.name!r} fate={self.fate}>"
 
 
+class _Name:
+    """A field name as it was spelt, which llhttp has passed: what it is in lower case, and its fate."""
+
+    __slots__ = ("fate", "is_kept", "is_length", "is_type", "lower")
+
+    def __init__(self, lower: bytes, fate: int) -> None:
+        self.lower = lower
+        self.fate = fate
+        self.is_length = lower == b"content-length"
+        self.is_type = lower == b"content-type"
+        self.is_kept = lower not in _FORGOTTEN and not fate & SECRET  # whether its lines are remembered
+
+
 class FieldTable:
-    """The fates of fields by name, and the field lines seen lately. Memory is bounded whatever is sent.
+    """The fates of fields by name, and the field lines and names seen lately. Memory is bounded whatever is sent.
 
     `known` is for look-ups only: a plain dict, because it is asked for every line of every message.
     """
 
-    __slots__ = ("_by_name", "_claims_are_dropped", "_identity", "known")
+    __slots__ = ("_by_name", "_claims_are_dropped", "_identity", "_names", "known")
 
     def __init__(
         self, by_name: dict[bytes, int], identity: Iterable[bytes] = (), *, claims_are_dropped: bool = False
     ) -> None:
         self.known: dict[bytes, Field] = {}
+        self._names: dict[bytes, _Name] = {}
         self._by_name = by_name
         self._claims_are_dropped = claims_are_dropped
         self._identity = frozenset(identity)
@@ -122,15 +143,37 @@ class FieldTable:
             fate |= DROP_UNTRUSTED
         return fate
 
+    def recall(self, line: bytes) -> Field | None:
+        """Make the field that a line stands for if its name is known and its value is plain; else None.
+
+        None says nothing about the line: a parser has to judge it.
+        """
+        spelt, _, sent = line.partition(b": ")
+        name = self._names.get(spelt)
+        if name is None or 0 in sent.translate(_MARK_BAD):
+            return None
+        value = sent.strip(b" \t")
+        if not value or (name.is_length and not _LENGTH(value)):
+            return None
+        return self._make(line, name, value, line if len(value) == len(sent) else b"%b: %b" % (spelt, value))
+
     def read(self, line: bytes, name: bytes, value: bytes) -> Field:
-        """Make the field that a line stands for, which a parser has taken apart, and remember it if that is of use."""
+        """Make the field that a line stands for, which a parser has taken apart, and remember what is of use."""
+        known = _Name(name.lower(), self.fate_of(name))
+        if len(name) <= _LONGEST_NAME and known.lower not in _JUDGED:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            self._names[name] = known
         value = value.rstrip(b" \t")
-        lower = name.lower()
-        fate = self.fate_of(lower)
-        if lower == b"content-type" and value.partition(b";")[0].strip().lower() == _EVENTS:
+        return self._make(line, known, value, b"%b: %b" % (name, value))
+
+    def _make(self, line: bytes, name: _Name, value: bytes, forwarded: bytes) -> Field:
+        fate = name.fate
+        if name.is_type and value.partition(b";")[0].strip().lower() == _EVENTS:
             fate |= EVENT_STREAM
-        field = Field(fate, lower, value, b"%b: %b" % (name, value))
-        if len(line) <= _LONGEST_LINE and lower not in _FORGOTTEN and not field.fate & SECRET:
+        number = int(value) if name.is_length and _LENGTH(value) else -1
+        field = Field(fate, name.lower, value, forwarded, number)
+        if name.is_kept and len(line) <= _LONGEST_LINE:
             if len(self.known) >= _MOST_LINES:
                 self.known.clear()
             self.known[line] = field

@@ -1,9 +1,10 @@
 """What a message's head holds once it is read, and what requests and responses have in common.
 
-llhttp (through httptools) checks the grammar of the fields; the start line, Host and the framing fields are
-checked by `request_head` and `response_head`, because llhttp is lenient about them (HTTP/0.9, doubled spaces, two
-Hosts, status 000). It is given exactly one head and never a body: body ends are `framing`'s business. Whatever is
-ambiguous is refused, never normalised (RFC 9112 sections 2.2, 3, 5, 6; RFC 9110 section 7).
+llhttp (through httptools) checks the grammar of the fields, of those whose name it has passed before only where the
+value is not plain; the start line, Host and the framing fields are checked by `request_head` and `response_head`,
+because llhttp is lenient about them (HTTP/0.9, doubled spaces, two Hosts, status 000). It is given exactly one head and
+never a body: body ends are `framing`'s business. Whatever is ambiguous is refused, never normalised (RFC 9112 sections
+2.2, 3, 5, 6; RFC 9110 section 7).
 
 Neighbour: `fields` says what becomes of each field.
 """
@@ -109,8 +110,10 @@ def sort_fields(head: Head, lines: Sequence[bytes]) -> None:
     for line in lines:
         field = known.get(line)
         if field is None:
-            fields = read_fields(head.fates, lines)
-            break
+            field = head.fates.recall(line)
+            if field is None:
+                fields = read_fields(head.fates, lines)
+                break
         fields.append(field)
     kept, noted, told = head.lines, head.noted, 0
     for field in fields:

@@ -1,6 +1,11 @@
 """What becomes of each field, by name, in any spelling."""
 
+from contextlib import suppress
+
+import httptools
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from proxy.core.fields import (
     DROP,
@@ -15,6 +20,7 @@ from proxy.core.fields import (
     request_table,
     response_table,
 )
+from proxy.core.heads import RequestHead, read_fields, sort_fields
 
 HOP = [b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"upgrade",
        b"connection", b"transfer-encoding"]  # fmt: skip
@@ -144,3 +150,83 @@ def test_what_is_remembered_is_bounded():
         read(table, b"x-%d: a" % number)
     assert len(table.known) <= 4096
     assert "lines seen" in repr(table)
+
+
+NAMES = [b"ETag", b"etag", b"Cookie", b"X-Secret", b"X-New", b"Content-Length", b"Content-Type", b"Host",
+         b"Transfer-Encoding", b"Connection", b"Upgrade", b"Content_Length", b"X-A"]  # fmt: skip
+OCTETS = st.binary(max_size=12).filter(lambda value: b"\r\n" not in value)
+VALUES = st.one_of(
+    OCTETS, st.sampled_from([b" 7", b"  7 \t", b" +7", b"7", b" ", b"", b" text/event-stream", b" a\x7fb"])
+)
+
+
+@given(st.sampled_from(NAMES), VALUES)
+@example(b"X-A", b" a\x00")
+@example(b"Content-Length", b" " + b"9" * 19)
+@example(b"X-A", b" a\n b: c")
+def test_a_line_with_a_known_name_is_read_as_the_parser_reads_it_or_left_to_it(name, value):
+    line = name + b":" + value
+    warm, cold = (request_table(secret=[b"x-secret"], target_drops=[b"x-new"]) for _ in range(2))
+    for each in NAMES:
+        with suppress(httptools.HttpParserError):
+            read_fields(warm, [each + b": 1"])
+    warm.known.clear()
+    recalled = warm.recall(line)
+    if recalled is None:
+        return
+    (field,) = read_fields(cold, [line])  # raises for what is no field
+    for part in ("fate", "name", "values", "line", "number"):
+        assert getattr(recalled, part) == getattr(field, part)
+    assert warm.known.keys() == cold.known.keys()
+
+
+@pytest.mark.parametrize(
+    "line", [b'ETag: "5"', b"Cookie: a=b", b"Content-Length: 77", b"X-A:  b\t", b"X-A: \xe9", b"Content-Type: a/b"]
+)
+def test_a_new_value_of_a_known_name_needs_no_parser(line):
+    table = response_table()
+    name = line.partition(b":")[0]
+    assert table.recall(line) is None
+    read(table, name + b": 5")
+    field = table.recall(line)
+    assert field is not None
+    assert field.values == (line.partition(b":")[2].strip(),)
+
+
+@pytest.mark.parametrize("name", [b"Connection", b"Upgrade", b"Transfer-Encoding", b"Proxy-Connection"])
+def test_the_parser_always_judges_what_it_reads_a_meaning_into(name):
+    table = request_table()
+    read(table, name + b": chunked")
+    assert table.recall(name + b": close") is None
+
+
+@pytest.mark.parametrize("name", [b"content_length", b"Transfer_Encoding", b"X A", b"X-A "])
+def test_a_name_that_was_refused_is_not_known(name):
+    table = request_table()
+    for _ in range(2):
+        with pytest.raises(httptools.HttpParserError):
+            read_fields(table, [name + b": 5"])
+        assert table.recall(name + b": 5") is None
+
+
+def test_the_names_remembered_are_bounded():
+    table = response_table()
+    for number in range(10_000):
+        read(table, b"x-%d: a" % number)
+    read(table, b"x" * 65 + b": a")
+    recalled = sum(table.recall(b"x-%d: b" % number) is not None for number in range(10_000))
+    assert 0 < recalled <= 512
+    assert table.recall(b"x" * 65 + b": b") is None
+
+
+@pytest.mark.parametrize("line", [b" folded", b"\tfolded", b"", b"no colon", b"\x00", b": nameless"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_line_that_is_no_field_is_refused_whatever_stands_before_it(line, is_known):
+    table = request_table()
+    if is_known:
+        read(table, b"X-A: 0")
+    for _ in range(2):
+        with pytest.raises(httptools.HttpParserError):
+            sort_fields(RequestHead(table), [b"X-A: 1", line, b"X-B: 2"])
+        with pytest.raises(httptools.HttpParserError):
+            sort_fields(RequestHead(table), [b"X-A: 1", line])
