@@ -4,20 +4,27 @@ One table whose key is the string `id`, in memory; the conditions that `cutover 
 answers in well under 0.1 ms, so that what is measured is the client. Faults are set by requests of the operation
 `Stub.Faults`: `{"throttle": 0.1, "error": 0.1, "cut": 0.1, "lost": 0.1}` are shares of the requests that are refused,
 answered with 500, cut off before they are carried out, or cut off after they were; `{"capacity": 500}` refuses what is
-above so many writes a second.
+above so many writes a second. In a `BatchExecuteStatement`, throttles and errors meet each statement by itself, and
+half of the errors come after it was carried out; its INSERT answers `DuplicateItem` for an item that is there, as
+DynamoDB's does.
 """
 
 import asyncio
 import json
 import random
+import re
 import sys
 import time
+from collections.abc import Collection
 from typing import Any
 from zlib import crc32
 
 import uvloop
 
 Item = dict[str, dict[str, Any]]
+OF_REQUESTS = ("throttle", "error", "cut", "lost")
+OF_STATEMENTS = {"throttle": "ThrottlingError", "error": "InternalServerError"}
+INSERT = re.compile(r"""INSERT INTO "[\w.-]+" VALUE \{('[^']+': \?(?:, '[^']+': \?)*)\}""")
 
 
 class ConditionFailed(Exception):
@@ -34,6 +41,7 @@ class Memory:
         self.written = 0
         self.tokens = 0.0
         self.filled_s = time.monotonic()
+        self.statements: dict[str, list[str]] = {}
 
     def bucket(self, capacity: float) -> bool:
         """Whether a write is still within the capacity; a fifth of a second of it can be saved up."""
@@ -44,6 +52,20 @@ class Memory:
             return False
         self.tokens -= 1
         return True
+
+    def fault(self, names: Collection[str]) -> str | None:
+        """What goes wrong this time, of these."""
+        if not self.faults:
+            return None
+        capacity = self.faults.get("capacity")
+        if capacity is not None and "throttle" in names:
+            return None if self.bucket(capacity) else "throttle"
+        drawn = self.draw()
+        for name, share in self.faults.items():
+            if name in names and drawn < share:
+                return name
+            drawn -= share if name in names else 0
+        return None
 
     def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         return getattr(self, f"on_{operation}")(request)
@@ -105,6 +127,27 @@ class Memory:
             self.written += 1
         return {"UnprocessedItems": {}}
 
+    def on_BatchExecuteStatement(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"Responses": [self._insert(each["Statement"], each["Parameters"]) for each in request["Statements"]]}
+
+    def _insert(self, statement: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+        names = self.statements.get(statement)
+        if names is None:
+            found = INSERT.fullmatch(statement)
+            if found is None:
+                return _failed("ValidationError", "not a statement that is known here")
+            names = self.statements[statement] = re.findall("'([^']+)'", found[1])
+        fault = self.fault(OF_STATEMENTS) if self.faults else None
+        if fault == "throttle" or (fault == "error" and self.draw() < 0.5):
+            return _failed(OF_STATEMENTS[fault], fault)
+        item = dict(zip(names, parameters, strict=True))
+        key = item["id"]["S"]
+        if key in self.items:
+            return _failed("DuplicateItem", "Duplicate primary key exists in table")
+        self.items[key] = item
+        self.written += 1
+        return _failed("InternalServerError", "carried out") if fault else {}
+
     def on_BatchGetItem(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         ((table, wanted),) = request["RequestItems"].items()
         found = [self.items[key["id"]["S"]] for key in wanted["Keys"] if key["id"]["S"] in self.items]
@@ -129,6 +172,10 @@ class Memory:
             keys = [key for key in self.items if crc32(key.encode()) % of == mine]
             held = cache[mine, of] = (self.written, (keys, {key: place for place, key in enumerate(keys)}))
         return held[1]
+
+
+def _failed(code: str, message: str) -> dict[str, Any]:
+    return {"Error": {"Code": code, "Message": message}}
 
 
 class Connection(asyncio.Protocol):
@@ -156,7 +203,9 @@ class Connection(asyncio.Protocol):
             self._serve(operation, body)
 
     def _serve(self, operation: str, body: bytes) -> None:
-        fault = self._fault() if operation != "Faults" else None
+        by_statement = OF_STATEMENTS if operation == "BatchExecuteStatement" else ()
+        names = [name for name in OF_REQUESTS if name not in by_statement]
+        fault = self._memory.fault(names) if operation != "Faults" else None
         if fault == "cut":
             self._transport.abort()
             return
@@ -181,19 +230,6 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._send(200, answer)
-
-    def _fault(self) -> str | None:
-        if not self._memory.faults:
-            return None
-        capacity = self._memory.faults.get("capacity")
-        if capacity is not None:
-            return None if self._memory.bucket(capacity) else "throttle"
-        drawn = self._memory.draw()
-        for name, share in self._memory.faults.items():
-            if drawn < share:
-                return name
-            drawn -= share
-        return None
 
     def _send(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document, separators=(",", ":")).encode()

@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rejects", metavar="FILE", type=Path, help="rows that can't be converted (default: TABLE.rejects.jsonl)"
     )
     parser.add_argument("--in-flight", metavar="N", type=whole(1, 1024), default=64, help="writes at once (default 64)")
+    parser.add_argument(
+        "--writes",
+        choices=("auto", "insert", "put"),
+        default="auto",
+        help="insert: 25 new items a request, for servers that refuse to INSERT an item that is there, as Amazon's do;"
+        " put: each item by itself, safe anywhere; auto (default): insert on Amazon's endpoints, put on others",
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -70,12 +77,15 @@ def execute(args: argparse.Namespace) -> int:
         print("cutover migrate: stopped", file=sys.stderr)
         _say_resumable(args, options)
         return INTERRUPTED
+    if outlook.note:
+        print(f"cutover migrate: note: {outlook.note}", file=sys.stderr)
     print(_as_json(outlook, options) if args.json else _in_words(outlook, options, rejects))
     return 1 if outlook.counts.rejected else 0
 
 
 def _options(args: argparse.Namespace) -> "Options":
     from proxy.migration.addresses import parse_dynamodb, parse_postgres  # noqa: PLC0415 - only with the extra
+    from proxy.migration.inserts import Way  # noqa: PLC0415
     from proxy.migration.mapping_file import load_mapping  # noqa: PLC0415
     from proxy.migration.migrate import Options  # noqa: PLC0415
 
@@ -90,6 +100,7 @@ def _options(args: argparse.Namespace) -> "Options":
         checkpoint=args.checkpoint or Path(f"{_stem(args, target.table)}.checkpoint"),
         parallel=args.parallel,
         in_flight=max(args.in_flight, args.parallel),
+        way=Way(args.writes),
     )
 
 

@@ -210,8 +210,11 @@ def _make_private(path: Path) -> None:
         raise bad_argument("--checkpoint", f"can't write {path}: {error.strerror}") from None
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
+
+
 def _text(key: Key | None) -> str | None:
-    return None if key is None else json.dumps(key, ensure_ascii=False)
+    return None if key is None else _ENCODER.encode(key)
 
 
 def _key(text: str | None) -> Key | None:

@@ -22,6 +22,7 @@ from proxy.migration.addresses import DynamoAddress, PostgresAddress
 from proxy.migration.checkpoint import Checkpoint, Counts, InFlight, Page, Reject
 from proxy.migration.convert import Converted, Converter, RowRejected
 from proxy.migration.errors import MigrationFailed
+from proxy.migration.inserts import Way, choose_way
 from proxy.migration.keys import Keys
 from proxy.migration.mapping_file import LoadedMapping
 from proxy.migration.mapping_rules import find_key_faults
@@ -31,7 +32,8 @@ from proxy.migration.ranges import Range
 from proxy.migration.reader import Reader, Row, open_reader
 from proxy.migration.sizes import write_units
 from proxy.migration.table import Table, Traffic, open_table
-from proxy.migration.writer import Outcome, Write, Writer, Written
+from proxy.migration.writer import Writer
+from proxy.migration.writes import Outcome, Write, Written
 
 PATIENCE_S: Final = 120.0
 
@@ -50,6 +52,7 @@ class Options:
     parallel: int = 4
     in_flight: int = 64
     patience_s: float = PATIENCE_S
+    way: Way = Way.AUTO
 
     @property
     def identity(self) -> str:
@@ -96,13 +99,14 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How a run ended."""
+    """How a run ended; `note` is what was not as it should be, and did not matter."""
 
     counts: Counts
     seconds: float
     sizes: Sizes
     traffic: Traffic
     resumed: bool = False
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -125,7 +129,8 @@ class Migration:
         self._watch = watch
         self._keys = Keys(mapping, table.key)
         self._converter = Converter(mapping, tuple(table.key))
-        self._writer = Writer(table, mapping, options.in_flight)
+        way = choose_way(options.way, table.endpoint_url, table.name)
+        self._writer = Writer(table, mapping, options.in_flight, inserting=way is Way.INSERT)
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         self._began_s = self._clock()
         self.sizes = Sizes()
@@ -156,7 +161,9 @@ class Migration:
         """Where it stands."""
         checkpoint = self._checkpoint
         seconds = checkpoint.seconds_before + self.seconds
-        return Outlook(checkpoint.counts, seconds, self.sizes, self._table.traffic, checkpoint.resumed)
+        given_up = self._writer.inserts_given_up
+        note = f"items were put one by one, for they can't be inserted in batches: {given_up}" if given_up else ""
+        return Outlook(checkpoint.counts, seconds, self.sizes, self._table.traffic, checkpoint.resumed, note)
 
     async def _copy(self, part: Range) -> None:
         begun = await self._look_after(self._checkpoint.in_flight(part.number))

@@ -44,6 +44,11 @@ class Pace:
         """Units a second at the moment; None: not limited."""
         return self._rate
 
+    @property
+    def burst_units(self) -> float:
+        """How many units may come at one moment."""
+        return float("inf") if self._rate is None else self._rate * _BURST_S
+
     def delay_s(self, units: float) -> float:
         """Take so many units, and return how long to wait before they are used. A large item goes into debt."""
         now_s = self._clock()

@@ -21,7 +21,8 @@ from proxy.migration.queries import Key
 from proxy.migration.reader import Reader
 from proxy.migration.sizes import write_units
 from proxy.migration.table import Table
-from proxy.migration.writer import Outcome, Write, Writer
+from proxy.migration.writer import Writer
+from proxy.migration.writes import Outcome, Write
 
 _AT_ONCE: Final = 100
 Each = TypeVar("Each")

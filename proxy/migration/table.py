@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -29,6 +28,7 @@ from proxy.migration.addresses import DynamoAddress
 from proxy.migration.errors import MigrationFailed, bad_argument
 from proxy.migration.pace import Pace, backoff_s
 from proxy.migration.sizes import Item
+from proxy.migration.wire import encode_bodies, open_session
 
 CONNECTIONS: Final = 64
 GET_KEYS: Final = 100  # DynamoDB's limit for one BatchGetItem
@@ -72,7 +72,15 @@ _NO_CREDENTIALS: Final = (NoCredentialsError, PartialCredentialsError, Credentia
 
 
 class Refused(Exception):
-    """DynamoDB says that the request itself is wrong, and always will be; `str` is what it says."""
+    """DynamoDB says that the request itself is wrong, and always will be; `str` is what it says, with its `code`."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Denied(MigrationFailed):
+    """These credentials may not do this."""
 
 
 class ConditionFailed(Exception):
@@ -85,6 +93,13 @@ class ConditionFailed(Exception):
         super().__init__()
         self.old = old
         self.unseen = unseen
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Of one request: how many had no answer, and may have been carried out."""
+
+    unseen: int = 0
 
 
 @dataclass(slots=True)
@@ -111,37 +126,59 @@ class Table:
         """What every request calls it."""
         return self.address.table
 
+    @property
+    def endpoint_url(self) -> str:
+        """Where the requests go, in the end: by the address, the environment or the profile."""
+        return str(self.client.meta.endpoint_url)
+
     def key_of(self, item: Mapping[str, Any]) -> Item:
         """An item's key."""
         return {name: item[name] for name in self.key}
 
-    async def ask(self, send: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - an answer of botocore's
-        """Send until it is answered. Raises ConditionFailed, Refused, MigrationFailed."""
-        loop = asyncio.get_running_loop()
-        until_s, attempt, unseen = loop.time() + self.patience_s, 0, 0
+    @property
+    def most_units(self) -> float:
+        """The write units that one request may have; more would come as a burst, and be throttled."""
+        return float("inf") if self.pace is None else self.pace.burst_units
+
+    async def take_turn(self, units: int) -> None:
+        """Wait until so many write units may be used."""
+        if self.pace is not None and (delay_s := self.pace.delay_s(units)) > 0:
+            await asyncio.sleep(delay_s)
+
+    async def ask(self, send: Callable[[], Awaitable[Any]], attempts: Attempts | None = None) -> Any:  # noqa: ANN401 - an answer of botocore's
+        """Send until it is answered, counting in `attempts`. Raises ConditionFailed, Refused, MigrationFailed."""
+        counted = attempts or Attempts()
+        began_s, attempt = asyncio.get_running_loop().time(), 0
         while True:
             try:
                 return await send()
             except ClientError as error:
                 code = _code(error)
                 if code == "ConditionalCheckFailedException":
-                    raise ConditionFailed(error.response.get("Item"), unseen) from None
+                    raise ConditionFailed(error.response.get("Item"), counted.unseen) from None
                 self._judge(error, code)
                 if code in THROTTLES:
-                    self._throttled()
+                    self.throttled()
                 else:
-                    unseen += 1
+                    counted.unseen += 1
                 last: Exception = error
             except _NO_CREDENTIALS as error:
                 raise MigrationFailed(f"DynamoDB: {_sentence(error)}") from error
             except (BotoCoreError, OSError, TimeoutError) as error:
-                unseen += 1
+                counted.unseen += 1
                 last = error
-            self.traffic.retries += 1
-            if loop.time() > until_s:
-                raise MigrationFailed(f"DynamoDB at {self.address.shown} is away: {_sentence(last)}") from last
-            await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - no secret
+            try:
+                await self.pause(began_s, attempt, _sentence(last))
+            except MigrationFailed as failed:
+                raise failed from last
             attempt += 1
+
+    async def pause(self, began_s: float, attempt: int, why: str, requests: int = 1) -> None:
+        """Before so many are sent again: wait, longer each time. Raises MigrationFailed when it takes too long."""
+        self.traffic.retries += requests
+        if asyncio.get_running_loop().time() > began_s + self.patience_s:
+            raise MigrationFailed(f"DynamoDB at {self.address.shown} is away: {why}")
+        await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - no secret
 
     def _judge(self, error: ClientError, code: str) -> None:
         """Raise what no retry can mend."""
@@ -154,10 +191,11 @@ class Table:
         if code == "ResourceNotFoundException":
             raise MigrationFailed(f"there is no DynamoDB table {self.address.shown}") from error
         if code in ("AccessDeniedException", "AccessDenied"):
-            raise MigrationFailed(f"DynamoDB at {self.address.shown} denies access: {message}") from error
-        raise Refused(f"{code}: {message}" if code != "ValidationException" else message) from error
+            raise Denied(f"DynamoDB at {self.address.shown} denies access: {message}") from error
+        raise Refused(f"{code}: {message}" if code != "ValidationException" else message, code) from error
 
-    def _throttled(self) -> None:
+    def throttled(self) -> None:
+        """The table said that it was too much."""
         self.traffic.throttles += 1
         if self.pace is not None:
             self.pace.throttled()
@@ -174,7 +212,7 @@ class Table:
                 found += answer["Responses"].get(self.name, [])
                 wanted = (answer.get("UnprocessedKeys") or {}).get(self.name, {})
                 if wanted:
-                    self._throttled()
+                    self.throttled()
                     await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - no secret
                     attempt += 1
         return found
@@ -205,10 +243,11 @@ class Table:
 async def open_table(address: DynamoAddress, patience_s: float, pace: Pace | None = None) -> AsyncIterator[Table]:
     """Connect and describe. Raises ConfigError and MigrationFailed."""
     try:
-        creating = get_session().create_client(
+        creating = open_session().create_client(
             "dynamodb", region_name=address.region, endpoint_url=address.endpoint, config=_CONFIG
         )
         async with creating as client:
+            encode_bodies(client)
             first = Table(client, address, {}, min(patience_s, _FIRST_PATIENCE_S))
             answer = await first.ask(lambda: client.describe_table(TableName=address.table))
             yield Table(client, address, _key_of(answer["Table"], address), patience_s, pace)

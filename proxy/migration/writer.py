@@ -1,57 +1,36 @@
-"""Items into the table: each by itself and on one condition, so that a newer one is never overwritten.
+"""Items into the table, each on one condition, so that a newer one is never overwritten.
 
-`BatchWriteItem` takes no condition and `TransactWriteItems` would make the users' own writes fail with conflicts
-(docs/adr/0008): so it is one `PutItem` for each item, many at once. Neighbours: `table` retries, `pace` paces.
+A page goes in batches of INSERT where that is safe (`inserts`), and what those leave, or everything, by one `PutItem`
+for each item, many at once. `BatchWriteItem` takes no condition, and `TransactWriteItems` would make the users' own
+writes fail with conflicts (docs/adr/0008, 0009). Neighbours: `table` retries, `pace` paces.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from proxy.migration.convert import Converted
+from proxy.migration.inserts import Inserts
 from proxy.migration.mapping import Mapping
-from proxy.migration.queries import Key
 from proxy.migration.sizes import Item, write_units
 from proxy.migration.table import ConditionFailed, Refused, Table
-
-
-class Outcome(Enum):
-    """What became of an item."""
-
-    WRITTEN = "written"
-    SKIPPED = "skipped"  # the table had this version, or a newer one
-    REFUSED = "refused"  # DynamoDB does not take it
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """An item on its way, and the row it is of. `again`: it may have been written by a run that was killed."""
-
-    key: Key
-    converted: Converted
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """How it went; `reason` is DynamoDB's, where it refused."""
-
-    write: Write
-    outcome: Outcome
-    reason: str = ""
+from proxy.migration.writes import Outcome, Write, Written
 
 
 class Writer:
-    """Puts items. With `repair` an item of the same version is replaced as well: PostgreSQL has the last word."""
+    """Writes items. With `repair` one of the same version is replaced as well: PostgreSQL has the last word.
 
-    def __init__(self, table: Table, mapping: Mapping, in_flight: int, *, repair: bool = False) -> None:
+    With `inserting`, new items go in batches.
+    """
+
+    def __init__(
+        self, table: Table, mapping: Mapping, in_flight: int, *, repair: bool = False, inserting: bool = False
+    ) -> None:
         self._table = table
         self._version = mapping.version
         self._in_flight = in_flight
         # one for all ranges: while one waits for the last of its page, the others have its places
         self._places = asyncio.Semaphore(in_flight)
+        self._inserts = Inserts(table, self._places, in_flight) if inserting else None
         names = {"#k": next(iter(table.key))}
         condition = "attribute_not_exists(#k)"
         self._when_absent = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
@@ -64,8 +43,19 @@ class Writer:
     def __repr__(self) -> str:
         return f"<Writer to {self._table.name}: {self._in_flight} at once>"
 
+    @property
+    def inserts_given_up(self) -> str:
+        """Why it no longer inserts in batches as it should; empty if it does."""
+        return self._inserts.given_up if self._inserts is not None else ""
+
     async def write_all(self, writes: Sequence[Write]) -> list[Written]:
-        """Put all, some at once. When it returns, each has been answered."""
+        """Write all, some at once. When it returns, each has been answered. Raises MigrationFailed."""
+        if self._inserts is None or self._inserts.given_up:
+            return await self._put_all(writes)
+        inserted = await self._inserts.insert_all(writes)
+        return [Written(write, Outcome.WRITTEN) for write in inserted.written] + await self._put_all(inserted.left)
+
+    async def _put_all(self, writes: Sequence[Write]) -> list[Written]:
         results: list[Written] = []
         waiting = iter(writes)
 
@@ -82,7 +72,7 @@ class Writer:
     async def write(self, write: Write) -> Written:
         """Put one item if the table has none, or an older one. Raises MigrationFailed."""
         version = write.converted.version
-        await self._take_turn(write_units(write.converted.size_bytes))
+        await self._table.take_turn(write_units(write.converted.size_bytes))
         request: dict[str, Any] = {"TableName": self._table.name, "Item": write.converted.item}
         if version is None or self._version is None:
             request |= self._when_absent
@@ -116,13 +106,9 @@ class Writer:
             request["ConditionExpression"] = "#v = :v"
             request["ExpressionAttributeValues"] = {":v": version}
             del names["#k"]
-        await self._take_turn(1)
+        await self._table.take_turn(1)
         try:
             await self._table.ask(lambda: self._table.client.delete_item(**request, ExpressionAttributeNames=names))
         except ConditionFailed:
             return False
         return True
-
-    async def _take_turn(self, units: int) -> None:
-        if self._table.pace is not None and (delay_s := self._table.pace.delay_s(units)) > 0:
-            await asyncio.sleep(delay_s)

@@ -1,6 +1,8 @@
 """A real PostgreSQL and a DynamoDB-compatible server for the session; each test has a schema and a table of its own."""
 
-from contextlib import AsyncExitStack
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -10,7 +12,8 @@ from bench import dynamodb_stub
 from proxy.demo.dynamodb_server import start_dynamodb
 from proxy.demo.dynamodb_store import open_client
 from proxy.demo.postgres_server import postgres_home, start_postgres
-from proxy.demo.processes import free_port
+from proxy.demo.processes import Launch, free_port, start_child, wait_listening
+from proxy.migration.inserts import Way
 from tests.migration.world import World
 
 
@@ -41,6 +44,18 @@ async def dynamodb_url(tmp_path_factory):
         yield f"http://127.0.0.1:{port}"
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mended_url(tmp_path_factory):
+    """moto, whose INSERT refuses duplicates as Amazon's does."""
+    async with AsyncExitStack() as stack:
+        port, work = free_port(), tmp_path_factory.mktemp("mended")
+        argv = [sys.executable, "-m", "tests.migration.mended_moto", str(port)]
+        child = start_child(Launch("mended moto", argv, Path(__file__).parents[2], work / "log"))
+        stack.push_async_callback(child.stop, 1.0)
+        await wait_listening(child, port)
+        yield f"http://127.0.0.1:{port}"
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def stub():
     """A fast table in this process, whose faults can be set."""
@@ -51,14 +66,28 @@ async def stub():
     server.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(postgres_url, dynamodb_url, tmp_path):
+@asynccontextmanager
+async def moto_world(postgres_url, endpoint, tmp_path):
     connection = await asyncpg.connect(postgres_url)
-    async with open_client(dynamodb_url) as client:
-        made = World(postgres_url, dynamodb_url, connection, client, tmp_path)
+    async with open_client(endpoint) as client:
+        made = World(postgres_url, endpoint, connection, client, tmp_path)
         yield made
         await connection.execute(f"DROP SCHEMA IF EXISTS {made.schema} CASCADE")
     await connection.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(postgres_url, dynamodb_url, tmp_path):
+    async with moto_world(postgres_url, dynamodb_url, tmp_path) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def either_world(postgres_url, dynamodb_url, mended_url, way, tmp_path):
+    """moto, written to in either way; for INSERT it is the mended one."""
+    async with moto_world(postgres_url, mended_url if way is Way.INSERT else dynamodb_url, tmp_path) as made:
+        made.way = way
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -69,3 +98,9 @@ async def stub_world(postgres_url, stub, tmp_path):
     yield made
     await connection.execute(f"DROP SCHEMA IF EXISTS {made.schema} CASCADE")
     await connection.close()
+
+
+@pytest.fixture(params=[Way.PUT, Way.INSERT])
+def way(request):
+    """Either way to write."""
+    return request.param

@@ -24,7 +24,18 @@ async def until(condition):
 
 
 async def start(world, directory, *more):
-    argv = ["--from", world.source, "--to", world.target, "--mapping", str(world.mapping(STUB)), "--json", *more]
+    argv = [
+        "--from",
+        world.source,
+        "--to",
+        world.target,
+        "--mapping",
+        str(world.mapping(STUB)),
+        "--json",
+        "--writes",
+        world.way,
+        *more,
+    ]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -39,8 +50,9 @@ async def start(world, directory, *more):
     )
 
 
-async def test_a_killed_migration_goes_on_where_it_was_and_counts_each_row_once(stub_world, tmp_path):
+async def test_a_killed_migration_goes_on_where_it_was_and_counts_each_row_once(stub_world, tmp_path, way):
     world, draw = stub_world, random.Random(1)
+    world.way = way
     await world.create(STUB_TABLE)
     await world.sql.execute(
         "INSERT INTO things SELECT lpad(n::text, 6, '0'), 'x', CASE WHEN n <= $2 THEN 'infinity' ELSE now() END"
@@ -73,8 +85,9 @@ async def test_a_killed_migration_goes_on_where_it_was_and_counts_each_row_once(
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_row_deleted_while_the_migration_was_dead_does_not_stay_as_an_item(stub_world, tmp_path):
+async def test_a_row_deleted_while_the_migration_was_dead_does_not_stay_as_an_item(stub_world, tmp_path, way):
     world = stub_world
+    world.way = way
     await world.create(STUB_TABLE)
     await world.sql.execute("INSERT INTO things SELECT n::text, 'x', now() FROM generate_series(1, 60) n")
     process = await start(world, tmp_path, "--in-flight", "4")

@@ -60,7 +60,7 @@ class DualWriter:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_newest_write_wins_over_a_migration_on_the_same_rows(stub_world, seed, monkeypatch):
+async def test_the_newest_write_wins_over_a_migration_on_the_same_rows(stub_world, seed, way, monkeypatch):
     world, draw = stub_world, random.Random(seed)
     await world.create(STUB_TABLE)
     await world.sql.execute(
@@ -83,7 +83,7 @@ async def test_the_newest_write_wins_over_a_migration_on_the_same_rows(stub_worl
 
     lock = asyncio.Lock()
     monkeypatch.setattr(Writer, "write_all", with_writes_before_and_after)
-    outlook, _ = await world.migrate(STUB, parallel=3)
+    outlook, _ = await world.migrate(STUB, parallel=3, way=way)
     world.memory.faults = {}
     dual.deliver_all()
     rows = {row["id"]: row["body"] for row in await connection.fetch("SELECT id, body FROM things")}

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.migration.addresses import parse_dynamodb, parse_postgres
 from proxy.migration.findings import Findings
+from proxy.migration.inserts import Way
 from proxy.migration.mapping_file import load_mapping
 from proxy.migration.migrate import Nobody, Options, run_migration
 from proxy.migration.repair import run_repair
@@ -41,6 +42,7 @@ class World:
         self.table = f"t{secrets.token_hex(4)}"
         self.source, self.endpoint = postgres_url, endpoint
         self.target = f"dynamodb://{self.table}?region=us-east-1&endpoint={endpoint}"
+        self.way = Way.AUTO
         self.sql, self.client, self.directory = connection, client, directory
 
     async def create(self, ddl, key="id", kind="S"):
@@ -63,7 +65,7 @@ class World:
             source=parse_postgres(self.source),
             target=parse_dynamodb(self.target),
             mapping=load_mapping(self.mapping(mapping), os.environ),
-            **{"patience_s": 20.0, **changes},
+            **{"patience_s": 20.0, "way": self.way, **changes},
         )
 
     async def migrate(self, mapping, watch=None, **changes):
