@@ -1,9 +1,10 @@
 """`python -m bench.migration`: how fast `cutover migrate` and `verify` are, beside what they are made of.
 
 The floors are measured in the same run, in turns with what is measured: reading with COPY to nowhere, and writing
-items that are ready with bare aiobotocore, in the same manner (one conditional PutItem each) and as plain batches of
-25, which may overwrite newer items, so that no migration beside dual-write can use them. Once against moto, once
-against `bench.dynamodb_stub`, where the server costs little and the client's own processor time shows.
+items that are ready with bare aiobotocore: one conditional PutItem each, and plain batches of 25, which overwrite newer
+items, so that no migration beside dual-write can use them; those both with aiobotocore as it comes and without its
+validation of parameters. Once against moto, once against `bench.dynamodb_stub`, where the server costs little and the
+client's own processor time shows; only there are batches of INSERT safe, and measured.
 
 `--memory` migrates 10,000 and 1,000,000 generated rows to the stub and compares the peaks of resident memory.
 """
@@ -40,8 +41,11 @@ ROOT = Path(__file__).parents[1]
 MAPPING = ROOT / "config" / "migration.yaml"
 AT_ONCE = 64
 READ, PUTS, BATCHES = "read: COPY to nowhere", "write: bare conditional PutItem", "write: bare BatchWriteItem"
-MIGRATE, AGAIN, VERIFY = "cutover migrate", "cutover migrate, nothing to do", "cutover verify"
+UNCHECKED = "write: the same, not validated"
+MIGRATE, INSERT = "cutover migrate --writes put", "cutover migrate --writes insert"
+AGAIN, VERIFY = ", nothing to do", "cutover verify"
 BARE = AioConfig(max_pool_connections=AT_ONCE, retries={"total_max_attempts": 1})
+BARE_UNCHECKED = BARE.merge(AioConfig(parameter_validation=False))
 GENERATE = """
 INSERT INTO images SELECT 'img-' || lpad(n::text, 9, '0'), 'user-' || n % 997, 'Castle: Lighthouse on a Shore ' || n,
   repeat('The base is four plates deep so that the pipes fit under it. ', 3), 'https://images.example.com/' || n,
@@ -134,10 +138,11 @@ async def copy_to_nowhere(url: str) -> float:
     return took_s
 
 
-async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, *, batches: bool) -> tuple[float, float]:
-    """Seconds, by the clock and of the processor, to write items that are ready with aiobotocore as it comes."""
-    session = get_session()
-    async with session.create_client("dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=BARE) as client:
+async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, how: str) -> tuple[float, float]:
+    """Seconds, by the clock and of the processor, to write items that are ready with aiobotocore and nothing else."""
+    config = BARE_UNCHECKED if how == UNCHECKED else BARE
+    creating = get_session().create_client("dynamodb", region_name="us-east-1", endpoint_url=endpoint, config=config)
+    async with creating as client:
 
         async def put(mine: Iterator[dict[str, Any]]) -> None:
             for item in mine:
@@ -158,7 +163,7 @@ async def write_bare(items: list[dict[str, Any]], table: str, endpoint: str, *, 
                 await client.batch_write_item(RequestItems=request)
 
         began_s, began_cpu_s = asyncio.get_running_loop().time(), time.process_time()
-        if batches:
+        if how != PUTS:
             parts = iter([items[at : at + BATCH_ITEMS] for at in range(0, len(items), BATCH_ITEMS)])
             await asyncio.gather(*(put_batch(parts) for _ in range(AT_ONCE)))
         else:
@@ -186,43 +191,50 @@ async def compare(servers: Servers, images: tuple[Image, ...], *, rounds: int, i
         began_cpu_s = time.process_time()
         took_s = await copy_to_nowhere(servers.url)
         note(READ, took_s, time.process_time() - began_cpu_s)
-        for batches in (False, True):
+        for how in (PUTS, BATCHES, UNCHECKED):
             # fresh servers, so that no run pays for what another has left
             endpoint = await (servers.stub() if is_stub else servers.moto())
             table = await servers.table(endpoint, is_stub=is_stub)
-            note(BATCHES if batches else PUTS, *await write_bare(items, table, endpoint, batches=batches))
-        endpoint = await (servers.stub() if is_stub else servers.moto())
-        table = await servers.table(endpoint, is_stub=is_stub)
-        result = await command(servers, "migrate", table, endpoint)
-        check(result["written"] == len(images), result)
-        note(MIGRATE, result["seconds"], result["cpu_s"])
-        again = await command(servers, "migrate", table, endpoint)
-        check(again["skipped_newer"] == len(images), again)
-        note(AGAIN, again["seconds"], again["cpu_s"])
+            note(how, *await write_bare(items, table, endpoint, how))
+        for what in (MIGRATE, INSERT) if is_stub else (MIGRATE,):
+            endpoint = await (servers.stub() if is_stub else servers.moto())
+            table = await servers.table(endpoint, is_stub=is_stub)
+            way = what.split()[-2:]
+            result = await command(servers, "migrate", table, endpoint, *way)
+            check(result["written"] == len(images), result)
+            note(what, result["seconds"], result["cpu_s"])
+            again = await command(servers, "migrate", table, endpoint, *way)
+            check(again["skipped_newer"] == len(images), again)
+            note(what + AGAIN, again["seconds"], again["cpu_s"])
         proof = await command(servers, "verify", table, endpoint)
         check(proof["compared"] == len(images) and not proof["differences"], proof)
         note(VERIFY, proof["seconds"], proof["cpu_s"])
     print(f"\n{len(images):,} rows, {'stub' if is_stub else 'moto'}, medians of {rounds}")
-    print(f"  {'':<34} {'rows/s':>9} {'rows per CPU second':>20}   seconds")
+    print(f"  {'':<47} {'rows/s':>9} {'rows per CPU second':>20}   seconds")
     rates = {}
     for what, taken in seconds.items():
         rates[what] = [len(images) / median(column) for column in zip(*taken, strict=True)]
         shown = ", ".join(f"{took_s:.2f}" for took_s, _ in taken)
-        print(f"  {what:<34} {rates[what][0]:>9,.0f} {rates[what][1]:>20,.0f}   {shown}")
-    for what, floor in ((MIGRATE, PUTS), (MIGRATE, BATCHES), (MIGRATE, READ), (VERIFY, MIGRATE)):
+        print(f"  {what:<47} {rates[what][0]:>9,.0f} {rates[what][1]:>20,.0f}   {shown}")
+    pairs = [(MIGRATE, PUTS), (MIGRATE, BATCHES), (INSERT, BATCHES), (INSERT, UNCHECKED), (INSERT, READ)]
+    for what, floor in [*pairs, (VERIFY, MIGRATE), (VERIFY, INSERT)]:
+        if what not in rates or floor not in rates:
+            continue
         by_time, by_cpu = (mine / its for mine, its in zip(rates[what], rates[floor], strict=True))
         print(f"  {what} / {floor}: {by_time:.2f} by the clock, {by_cpu:.2f} by processor time", flush=True)
 
 
-async def memory(servers: Servers, sizes: list[int], *, dry: bool) -> None:
+async def memory(servers: Servers, sizes: list[int], *, dry: bool, way: str) -> None:
     """The peaks of memory over the number of rows."""
     for size in sizes:
         await servers.fill(size)
         endpoint = await servers.stub()
-        read = await command(servers, "migrate", "images", endpoint, "--dry-run")
-        results = [("dry run", read, read["read"])]
-        if not dry:
-            migrated = await command(servers, "migrate", "images", endpoint)
+        results = []
+        if dry:
+            read = await command(servers, "migrate", "images", endpoint, "--dry-run")
+            results = [("dry run", read, read["read"])]
+        else:
+            migrated = await command(servers, "migrate", "images", endpoint, "--writes", way)
             proof = await command(servers, "verify", "images", endpoint)
             results += [("migrate", migrated, migrated["written"]), ("verify", proof, proof["compared"])]
         for name, result, count in results:
@@ -231,7 +243,7 @@ async def memory(servers: Servers, sizes: list[int], *, dry: bool) -> None:
                 f"  peak {result['peak_mib']:.0f} MiB  processor {result['cpu_s']:.1f} s",
                 flush=True,
             )
-        print(f"         {read['write_units']:,} write units", flush=True)
+        print(f"         {results[0][1]['write_units']:,} write units", flush=True)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -242,7 +254,7 @@ async def main(options: argparse.Namespace) -> None:
             await start_postgres(home, Path(work) / "postgres.log", stack)
             servers = Servers(home.url, Path(work), stack)
             if options.memory:
-                await memory(servers, options.memory, dry=options.dry_run)
+                await memory(servers, options.memory, dry=options.dry_run, way=options.writes)
                 return
             for server, rows in (("moto", options.rows), ("stub", options.rows * 5)):
                 if options.against in (server, "both"):
@@ -256,6 +268,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.migration")
     parser.add_argument("--rows", type=int, default=2000, help="against moto; five times as many against the stub")
     parser.add_argument("--dry-run", action="store_true", help="with --memory: only read and convert")
+    parser.add_argument("--writes", choices=("insert", "put"), default="insert", help="with --memory: the way to write")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", choices=("moto", "stub", "both"), default="both")
     parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS", help="such as 10000 1000000")
