@@ -28,8 +28,8 @@ NOT_SHIPPED = shutil.ignore_patterns(
     "*.a",
 )
 NOT_SHIPPED_OF_PROGRAM = shutil.ignore_patterns("__pycache__", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h")
-# What `run`, the health check and the rollout's controller import of the standard library.
-IMPORTED = ("proxy.cli.main", "proxy.cli.run", "proxy.worker", "proxy.healthcheck", "proxy.cli.rollout_start")
+# What imports of the standard library whatever is used of it, beside the commands themselves.
+IMPORTED = ("proxy.worker", "proxy.healthcheck")
 CERTIFICATES = Path("/usr/share/ca-certificates/mozilla")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 ACCOUNTS = {
@@ -164,7 +164,8 @@ def add_packages(tree: Tree) -> None:
 
 def drop_bytecode(tree: Tree) -> None:
     """Bytecode for the part of the standard library that is imported."""
-    for name in IMPORTED:
+    commands = importlib.import_module("proxy.cli.main").MODULES.values()
+    for name in (*IMPORTED, *(f"proxy.cli.{command}" for command in commands)):
         importlib.import_module(name)
     sources = {Path(found) for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))}
     for source in sorted(sources):

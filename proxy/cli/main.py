@@ -1,34 +1,33 @@
 """The `cutover` command: finds the subcommand, reports what goes wrong in one clear message.
 
 Exit status 0 success, 1 not true or failed, 2 bad usage or configuration. Each subcommand is a module of its own
-with NAME, HELP, EXAMPLE, `add_arguments` and `execute`.
+with NAME, HELP, EXAMPLE, `add_arguments` and `execute`. Only the one that is asked for is loaded: `cutover run` has no
+use for what edits a file, nor `cutover set` for the admin port, and each start would pay for all of them.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Final, Protocol, cast
 
 from proxy import __version__
 
-try:
-    from proxy.cli import (
-        check,
-        demo,
-        explain,
-        migrate,
-        report,
-        rollback,
-        rollout,
-        run,
-        schema,
-        set_percentage,
-        status,
-        verify,
-    )
-    from proxy.settings.errors import ConfigError
-except KeyboardInterrupt:  # Ctrl-C while the libraries load: as everywhere else
-    sys.exit(130)
+MODULES: Final[Mapping[str, str]] = {
+    "run": "run",
+    "check": "check",
+    "schema": "schema",
+    "explain": "explain",
+    "set": "set_percentage",
+    "rollback": "rollback",
+    "status": "status",
+    "rollout": "rollout",
+    "migrate": "migrate",
+    "verify": "verify",
+    "report": "report",
+    "demo": "demo",
+}
+"""The module of each command, in the order of the help."""
 
 
 class Command(Protocol):
@@ -45,24 +44,16 @@ class Command(Protocol):
         """Do it; return the exit status. May raise ConfigError."""
 
 
-COMMANDS: tuple[Command, ...] = (
-    run,
-    check,
-    schema,
-    explain,
-    set_percentage,
-    rollback,
-    status,
-    rollout,
-    migrate,
-    verify,
-    report,
-    demo,
-)
+def choose_commands(argv: Sequence[str]) -> tuple[str, ...]:
+    """The commands whose modules this command line needs; all, where it names none, for the help and the complaint."""
+    first = argv[0] if argv else ""
+    if first in MODULES:
+        return (first,)
+    return () if first == "--version" else tuple(MODULES)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build_parser(names: Iterable[str] = MODULES) -> argparse.ArgumentParser:
+    """The parser of the command line: of the whole, or of these commands only."""
     parser = argparse.ArgumentParser(
         prog="cutover",
         epilog="start with: cutover demo",
@@ -70,7 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cutover {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in COMMANDS:
+    for name in names:
+        command = cast("Command", import_module(f"proxy.cli.{MODULES[name]}"))
         sub = commands.add_parser(
             command.NAME,
             help=command.HELP,
@@ -84,18 +76,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = build_parser()
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:  # also while the libraries load
+        return 130
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = build_parser(choose_commands(argv))
     args = parser.parse_args(argv)
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
+    from proxy.settings.errors import ConfigError  # noqa: PLC0415 - `cutover --version` does without
+
     try:
         status: int = args.execute(args)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -112,6 +112,6 @@ def test_without_the_extra_it_says_how_to_get_it(waiting_journal: Path, tmp_path
 
 
 def test_other_commands_do_without_the_extra() -> None:
-    code = "import sys; import proxy.cli.main; print(*sys.modules)"
+    code = "import sys; from proxy.cli.main import build_parser; build_parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not [name for name in loaded if name.partition(".")[0] in ("matplotlib", "jinja2", "numpy")]
