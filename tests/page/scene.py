@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.e2e.sidecar import Sidecar, config, write_config
+from tests.e2e.sidecar import Sidecar, command, config, write_config
 from tests.page.browsing import DESKTOP, PHONE, Visit, launch, take_from_disk
 
 # Median milliseconds of each source for each operation; what comes is spread around it.
@@ -37,6 +38,34 @@ _OPERATIONS: Final = [
     {"name": "update", "match": "PUT|PATCH /images/{id}", "route": "legacy"},
     {"name": "delete", "match": "DELETE /images/{id}", "route": "legacy"},
 ]
+
+# What is left of the way goes by a plan, whose gates stay at HOLD for what the story does to the target.
+_PLAN: Final = {
+    "stages": [
+        {"percentage": 50, "hold": "20m", "approval": True},
+        {"percentage": 100, "hold": "24h"},
+    ],
+    "interval": "5s",
+    "settle": "10s",
+    "window": "2m",
+    "failures_before_no_go": 100,
+    "checks": [
+        {"name": "get p95", "source": "target", "operation": "get", "quantile": 0.95, "below": "50ms"},
+        {"name": "target errors", "source": "target", "error_ratio_below": 0.01},
+        {"name": "user errors", "user_error_ratio_below": 0.01},
+        {"name": "fallbacks", "fallback_ratio_below": 0.05},
+        {"name": "complaints", "manual": True, "below": 1},
+    ],
+}
+
+
+def start_rollout(admin: str, directory: Path) -> subprocess.Popen[bytes]:
+    """A controller that takes this sidecar from 50 % on."""
+    at = f"http://{admin}"
+    places = {"observe": {"sidecars": [at]}, "apply": {"sidecars": [at]}, "journal": "rollout.db"}
+    write_config(directory / "plan.yaml", {**_PLAN, **places})
+    words = command("rollout", "start", "plan.yaml", "--no-owner", "--no-rehearsal")
+    return subprocess.Popen(words, cwd=directory, stdout=subprocess.DEVNULL)
 
 
 class Source:
@@ -92,6 +121,7 @@ class Scene:
             operations=_OPERATIONS,
         )
         self.sidecar = Sidecar(write_config(self.file, self.settings))
+        self._rollout: subprocess.Popen[bytes] | None = None
         self._load = asyncio.run_coroutine_threadsafe(self._drive(), self.loop)
 
     async def _drive(self) -> None:
@@ -127,6 +157,7 @@ class Scene:
         self.target.slower = 1.0
         yield 2.0, "and well again"
         self.set_percentage(50)
+        self._rollout = start_rollout(self.sidecar.admin, self.file.parent)
         yield 2.5, "50 %"
         self.target.failing = 1.0
         yield 0.35, "the target fails, the breaker opens"
@@ -139,6 +170,9 @@ class Scene:
         yield 0.2, "a rejected configuration"
 
     def stop(self) -> None:
+        if self._rollout is not None:
+            self._rollout.kill()
+            self._rollout.wait()
         self._load.cancel()
         self.sidecar.stop()
         self.loop.call_soon_threadsafe(self.loop.stop)
