@@ -1,5 +1,7 @@
 """A request costs what it cost: CPU time as a multiple of what asyncio costs anyway.
 
+pytestmark = pytest.mark.serial
+
 Runs `bench/compare/guard.py` by itself, since a tracer would make cutover look slow. It measures the real program with
 everything on and not compiled, over real sockets. The ratio was 4.0 to 4.2 in the rounds of a run on two cores, and a
 seventh more with other work on both. The bound is generous: only a real loss of speed reaches it. Lower it after a real

@@ -13,6 +13,8 @@ import pytest
 from tests.e2e.conftest import StartSidecar
 from tests.e2e.sidecar import config
 
+pytestmark = pytest.mark.serial
+
 CLIENTS = 1000
 REQUESTS = 7
 PAUSE_S = 0.6

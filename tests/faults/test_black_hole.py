@@ -1,5 +1,7 @@
 """A real black hole: the target lives in a network namespace whose packets are dropped, new and established.
 
+pytestmark = pytest.mark.serial
+
 Needs root, `ip netns` and `nft`; says why it is skipped where they are missing.
 """
 

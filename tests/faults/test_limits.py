@@ -14,6 +14,8 @@ from tests.e2e.test_failures import Change
 from tests.e2e.upstream import MIB
 from tests.e2e.wire import Answer, Truncated, Wire, request
 
+pytestmark = pytest.mark.serial
+
 KIB = 1024
 SLACK_S = 1.5
 LIMITS: dict[str, Any] = {

@@ -14,6 +14,8 @@ from tests.e2e.sidecar import Sidecar, config, eventually
 from tests.e2e.upstream import Connection, Seen, Upstream, behaviour
 from tests.e2e.wire import Answer, Wire
 
+pytestmark = pytest.mark.serial
+
 TIMEOUT_S = 0.5
 OPEN_FOR_S = 1.0
 SLACK_S = 1.0

@@ -1,5 +1,7 @@
 """Thousands of clients that ask for much and take little: what is held for them stays within `buffered_bytes`.
 
+pytestmark = pytest.mark.serial
+
 What each request costs besides its body (parsed heads, its state, two connections) comes on top: about 8 KiB, measured.
 A quarter of the limit is allowed for it. With 200 KiB each, the kernel takes less than half of it for a reader.
 """

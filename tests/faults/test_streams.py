@@ -18,6 +18,8 @@ from tests.e2e.test_bodies import MemoryWatch
 from tests.e2e.upstream import MIB, pattern, pattern_sha256
 from tests.e2e.wire import Wire, request
 
+pytestmark = pytest.mark.serial
+
 GIB = 1024 * MIB
 PIECE = 256 * 1024
 GROWTH = 32 * MIB
