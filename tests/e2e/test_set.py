@@ -84,5 +84,5 @@ def test_ctrl_c_while_the_libraries_load_is_no_traceback(tmp_path: Path) -> None
     package.mkdir()
     (package / "__init__.py").write_text("raise KeyboardInterrupt\n")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ended = run_command("--version", env={"PYTHONPATH": paths})
+    ended = run_command("run", "-c", "config/minimal.yaml", env={"PYTHONPATH": paths})
     assert (ended.returncode, ended.stderr) == (130, "")
