@@ -68,6 +68,13 @@ def _read_name(value: object) -> str:
     return text
 
 
+def _read_path(value: object) -> str:
+    text = read_text(value).strip()
+    if not text or not text.isprintable():
+        raise rejected("expected a file's path, in printable characters")
+    return text
+
+
 def _optional(scalar: Scalar) -> Scalar:
     return Scalar(scalar.read, scalar.schema, scalar.show, nullable=True)
 
@@ -78,6 +85,7 @@ def _show_bound(value: float) -> object:
 
 _BOUND_SCHEMA: Final = {"type": ["number", "string"]}
 _TEXT: Final = Scalar(_read_name, {"type": "string", "minLength": 1})
+_PATH: Final = Scalar(_read_path, {"type": "string", "minLength": 1})
 _RATIO: Final = _optional(number(0, 1, above=True))
 
 Name = Annotated[str, _TEXT]
@@ -247,7 +255,7 @@ class Plan(Section):
     owner: Owner = Field(default=Owner(), description="Who answers for it.")
     observe: Observe = Field(description="Where figures come from.")
     apply: Apply = Field(description="Where the percentage is put.")
-    journal: Annotated[str, _TEXT] = Field("rollout.db", description="What happened, from the working directory.")
+    journal: Annotated[str, _PATH] = Field("rollout.db", description="What happened, from the working directory.")
     checks: tuple[Check, ...] = Field(description="The checklist.")
     hooks: tuple[Hook, ...] = Field(default=(), description="Who is told.")
 

@@ -252,3 +252,10 @@ def test_a_plan_for_machines(tmp_path: Path) -> None:
     assert [stage["starts_s"] for stage in shown["stages"]] == [0, 14400, 28800]
     assert shown["total_s"] == 32 * 3600
     assert [check["needed"] for check in shown["checks"]] == [59, 2995, 2995, 299, 19, None, None]
+
+
+def test_a_journal_may_lie_deep_in_the_file_system(tmp_path: Path) -> None:
+    path = f"/var/lib/{'deep/' * 40}rollout.db"
+    text = (ROOT / "config/rollout/staging.yaml").read_text() + "\n"
+    tree = yaml.safe_load(text) | {"journal": path}
+    assert load(tmp_path, yaml.safe_dump(tree)).plan.journal == path
