@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.e2e.sidecar import Sidecar, command, config, write_config
+from tests.e2e.sidecar import ROOT, Sidecar, command, config, write_config
 from tests.page.browsing import DESKTOP, PHONE, Visit, launch, take_from_disk
 
 # Median milliseconds of each source for each operation; what comes is spread around it.
@@ -216,8 +216,12 @@ def main() -> None:
     if arguments.of:
         take_pictures(arguments.of, arguments.out, from_disk=True)
         return
-    with tempfile.TemporaryDirectory() as directory:
-        scene = Scene(Path(directory), beat=60.0 * arguments.minutes / 15.5)
+    if arguments.out:
+        arguments.out = arguments.out.resolve()
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build", prefix="gallery-") as directory, contextlib.chdir(ROOT):
+        # a relative path: the page shows it, and the pictures shall say nothing of this machine
+        scene = Scene(Path(directory).relative_to(ROOT), beat=60.0 * arguments.minutes / 15.5)
         print(f"http://{scene.sidecar.admin}/", flush=True)
         try:
             for beats, what in scene.steps():
