@@ -39,7 +39,8 @@ RULES: tuple[tuple[str, Treatment], ...] = (
     (r"cutover run\b", Serve(r'"event":"started"')),
     (r"cutover status\b.*--watch", Serve("breaker")),
     (r"cutover rollout status\b.*--watch", Serve(r"\S")),
-    (r"cutover rollout start\b", Serve(r"\S", frozenset({1}))),  # stopped by a signal: not completed
+    # Past its warnings the run is in the journal; stopped by a signal it has not completed.
+    (r"cutover rollout start\b", Serve(r"(?m)^(?!warning)\S", frozenset({1}))),
     (r"cutover rollout watch\b", Run(frozenset({0, 1}))),  # 1: without traffic nothing is GO
     # A controller that has just begun has nothing to promote or to resume, and says so.
     (r"cutover rollout (promote|resume)\b", Run(frozenset({0, 1}))),
