@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from proxy.cli.rollout_orders import add_journal_argument
 if TYPE_CHECKING:
     from proxy.report.collect import Asked
     from proxy.report.document import Document
+    from proxy.report.proof import Proof
     from proxy.report.reading import JournalFacts
     from proxy.settings.addresses import UpstreamUrl
 
@@ -33,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--selector", metavar="LABELS", help="narrows Prometheus' series, such as 'job=\"cutover\"'")
     parser.add_argument(
+        "--verify",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="a result of `cutover verify --report FILE`, the proof of the migrated data; repeatable",
+    )
+    parser.add_argument(
         "-o", dest="directory", metavar="DIR", type=Path, default=Path("report"), help="where to (default report)"
     )
     parser.add_argument("--json", action="store_true", help="print what was written, and the verdict, as JSON")
@@ -49,6 +59,7 @@ def _url(text: str) -> "UpstreamUrl":
 
 def execute(args: argparse.Namespace) -> int:
     """Write it: 0 written, whatever it says; 1 when it can't be."""
+    from proxy.report.proof import UnreadableProof, read_proof  # noqa: PLC0415
     from proxy.report.reading import UnreadableJournal, read_journal  # noqa: PLC0415
     from proxy.rollout.http import Refusal, Unreachable  # noqa: PLC0415
     from proxy.rollout.journal import JournalError  # noqa: PLC0415
@@ -59,9 +70,9 @@ def execute(args: argparse.Namespace) -> int:
     try:
         facts = read_journal(args.journal)
         asked = _ask(args, facts)
-        document = _compose(args.journal, facts, asked)
+        document = _compose(args.journal, facts, asked, [read_proof(path) for path in args.verify])
         return _write(args, document)
-    except (JournalError, UnreadableJournal) as error:
+    except (JournalError, UnreadableJournal, UnreadableProof) as error:
         return _fail(str(error))
     except (Unreachable, Refusal) as error:
         return _fail(f"Prometheus at {args.prometheus}: {error}")
@@ -80,11 +91,11 @@ def _ask(args: argparse.Namespace, facts: "JournalFacts") -> "Asked | None":
     return asyncio.run(ask_prometheus(args.prometheus, args.selector, facts.runs[-1], wall_clock()))
 
 
-def _compose(journal: Path, facts: "JournalFacts", asked: "Asked | None") -> "Document":
+def _compose(journal: Path, facts: "JournalFacts", asked: "Asked | None", proofs: "Sequence[Proof]") -> "Document":
     from proxy.report.collect import assemble  # noqa: PLC0415
     from proxy.report.composition import compose  # noqa: PLC0415
 
-    return compose(assemble(journal, facts, asked))
+    return compose(assemble(journal, facts, asked, proofs))
 
 
 def _write(args: argparse.Namespace, document: "Document") -> int:

@@ -90,17 +90,23 @@ async def _move(gallery: Gallery, say: Callable[[str], None], writer: "_Writer")
         f"cutover migrate: {migrated['written']} of {migrated['read']} rows to items in {migrated['seconds']:.1f} s,"
         f" {migrated['skipped_newer']} were there already, by dual-write."
     )
-    verified = await _run(gallery, "verify", *databases, "--delay=500ms")
+    proofs = proof_files(work)
+    verified = await _run(gallery, "verify", *databases, "--delay=500ms", f"--report={proofs[0]}")
     say(f"cutover verify: {verified['compared']} items, both ways and field by field: no mismatch.")
     sides = ["--via=http", "--legacy", gallery.legacy_url, "--target", gallery.image_service_url]
     token = f"--target-header=Authorization: Bearer ${{file:{gallery.token_file}}}"
     lists = ["--users", str(users), "--mapping", str(mapping), "--sample", str(_SAMPLE), "--delay=500ms"]
-    apis = await _run(gallery, "verify", *sides, token, *lists)
+    apis = await _run(gallery, "verify", *sides, token, *lists, f"--report={proofs[1]}")
     say(
         f"cutover verify --via http: {apis['compared']} of them as users see them: the same."
         f" Meanwhile users made {writer.writes} writes."
     )
     return Moved(migrated, verified, apis, writer.writes)
+
+
+def proof_files(work_dir: Path) -> tuple[Path, Path]:
+    """What `cutover verify` wrote: by the databases, and by the APIs."""
+    return work_dir / "verify-databases.json", work_dir / "verify-apis.json"
 
 
 def _target(gallery: Gallery) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from proxy.demo.data import proof_files
 from proxy.demo.processes import Child, Launch, Signals, StartError, start_child
 
 STAGES: Final = (10, 50, 100)
@@ -109,7 +110,8 @@ class Rollout:
 
     async def report(self, directory: Path) -> str:
         """`cutover report`, into `directory`; what it said. Raises StartError when it fails."""
-        child = self._start("report", ["report", "--journal", str(self.journal), "-o", str(directory)])
+        proofs = [f"--verify={file}" for file in proof_files(self._work_dir) if file.exists()]
+        child = self._start("report", ["report", "--journal", str(self.journal), "-o", str(directory), *proofs])
         if await child.wait() != 0:
             raise child.failure("failed:")
         return child.log.read_text().strip()

@@ -13,6 +13,7 @@ from proxy.report.figures import Measurement, add_up, of_source
 from proxy.report.findings import Findings, Origin, Run, Sources
 from proxy.report.impact import covered_share
 from proxy.report.measured import Record
+from proxy.report.proof import Proof
 from proxy.report.reading import JournalFacts
 from proxy.report.wording import listed, minute, share, span, things
 from proxy.rollout.decision import Phase
@@ -35,7 +36,7 @@ class Asked:
     problem: str = ""
 
 
-def assemble(path: Path, facts: JournalFacts, asked: Asked | None) -> Findings:
+def assemble(path: Path, facts: JournalFacts, asked: Asked | None, proofs: Sequence[Proof] = ()) -> Findings:
     """The findings about the newest run."""
     run = facts.runs[-1]
     records = [record for record in facts.measured if record.run == run.number]
@@ -57,6 +58,7 @@ def assemble(path: Path, facts: JournalFacts, asked: Asked | None) -> Findings:
         notes=tuple(facts.notes),
         units=dict(facts.units),
         origins=(),
+        proofs=tuple(proofs),
     )
     return _with_origins(findings, len(ours), len(filled), asked)
 
@@ -146,5 +148,15 @@ def _origins(findings: Findings, ours: int, filled: int, asked: Asked | None) ->
     words = sum(note.check is None for note in findings.notes)
     text = things(words, "note") if words else 'cutover rollout note "lesson: …"'
     yield Origin("Lessons learned", supplied=bool(words), text=text)
-    text = "this report does not read it; cutover verify proves it, and a note can tell its result"
-    yield Origin("Proof of the migrated data", supplied=False, text=text, needed=False)
+    text = "; ".join(map(told, findings.proofs)) or "cutover verify --report FILE, and here --verify FILE"
+    yield Origin("Proof of the migrated data", supplied=bool(findings.proofs), text=text, needed=False)
+
+
+def told(proof: Proof) -> str:
+    """What a comparison found, and when."""
+    counts = {"missing": proof.missing, "extra": proof.extra, "different": proof.different}
+    bad = listed(f"{count:,} {word}" for word, count in counts.items() if count)
+    found = (
+        f"{things(proof.compared, 'item')} compared, {bad or 'no mismatch' if proof.compared else 'so nothing shown'}"
+    )
+    return f"{proof.name} of {minute(proof.written)} UTC: {found}"

@@ -54,6 +54,7 @@ def conclude(findings: Findings) -> Conclusion:
         *_of_the_end(findings, monitored_s),
         *_of_people(findings),
         *_of_checks(findings),
+        *_of_data(findings),
     )
     return Conclusion(_outcome(findings, reservations), comparisons, impact, monitored_s, tuple(reservations))
 
@@ -147,3 +148,11 @@ def _of_checks(findings: Findings) -> Iterator[str]:
         if result.verdict != "GO" and result.name not in stage.overrides:
             kind = "" if result.required else " (not required)"
             yield f"check “{result.name}”{kind} ended {result.verdict}: {result.why}"
+
+
+def _of_data(findings: Findings) -> Iterator[str]:
+    for proof in findings.proofs:
+        if proof.mismatches:
+            yield f"{things(proof.mismatches, 'mismatch', 'mismatches')} in the migrated data ({proof.name})"
+        elif not proof.compared:
+            yield f"nothing was compared to prove the migrated data ({proof.name})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy.report.figures import Measurement
+from proxy.report.proof import Proof
 
 
 class CheckUnit(StrEnum):
@@ -204,3 +205,4 @@ class Findings:
     notes: tuple[Note, ...]
     units: Mapping[str, CheckUnit]
     origins: tuple[Origin, ...]
+    proofs: tuple[Proof, ...] = ()
