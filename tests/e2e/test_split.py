@@ -30,6 +30,7 @@ def split(lasting: tuple[StartServer, StartSidecar], tmp_path_factory: pytest.Te
     settings = config(
         legacy.url,
         target.url,
+        target={"timeout": "10s", "connect_timeout": "10s"},  # what is asked here is who, not how soon
         rollout={
             "percentage": 0,
             "users": {"target": ["vip"], "legacy": ["luddite"]},
