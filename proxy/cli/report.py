@@ -4,13 +4,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from proxy.cli.rollout_orders import add_journal_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.report.collect import Asked
     from proxy.report.document import Document
     from proxy.report.proof import Proof

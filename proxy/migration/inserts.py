@@ -93,8 +93,9 @@ class Inserts:
 
     async def insert_all(self, writes: Sequence[Write]) -> Inserted:
         """Insert a page. When it returns, each batch has been answered. Raises MigrationFailed."""
-        total = Inserted([], [write for write in writes if write.again or not self.statement(write.converted.item)])
-        fresh = deque(write for write in writes if not write.again and self.statement(write.converted.item))
+        total, fresh = Inserted([], []), deque[Write]()
+        for write in writes:
+            (total.left if write.again or not self.statement(write.converted.item) else fresh).append(write)
         if fresh and not self.given_up:
             first = await self._send_next(fresh)
             total.add(first)
