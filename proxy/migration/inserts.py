@@ -144,6 +144,7 @@ class Inserts:
                 if len(waiting) < before:
                     began_s, attempt = clock(), 0
                 await self._table.pause(began_s, attempt, "it does not take what is sent", len(waiting))
+                await self._table.take_turn(sum(write_units(write.converted.size_bytes) for write in waiting))
                 attempt += 1
         return done
 
